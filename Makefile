@@ -1,0 +1,42 @@
+# The front door. Every target sets up what it needs; on a fresh machine `make demo` or `make test` is enough.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint prior card clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## create the environment in .venv
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: install ## restore 16 photographs under 3 tasks with 6 methods; ends with a leaderboard and pictures
+	$(BIN)/vml-bench run experiment=demo
+	$(BIN)/vml-bench leaderboard --results results/demo
+
+test: install ## run the tests
+	$(BIN)/python -m pytest
+
+test-slow: install ## run the slow, full-size checks
+	$(BIN)/python -m pytest -m slow
+
+lint: install ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+prior: install ## train the photos64 prior (hours; stop and start again at will)
+	$(BIN)/vml-bench train
+
+card: install ## measure the shipped prior and write its model card
+	$(BIN)/vml-bench card
+
+clean: ## remove the demo's results
+	rm -rf results/demo

@@ -1,0 +1,22 @@
+"""The one error that is the user's to mend."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used: says what, and how to mend it.
+
+    The command line prints it as one line and exits with code 2.
+
+    Args:
+        problem: what is wrong, naming the input.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
+        return type(self), (self.problem, self.remedy)
