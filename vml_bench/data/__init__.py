@@ -1,0 +1,7 @@
+"""Data sets: images in [-1, 1] under stable ids."""
+
+from vml_bench.data.base import ImageSet
+from vml_bench.data.folder import ImageFolder
+from vml_bench.data.photos import PhotoCrops
+
+__all__ = ["ImageFolder", "ImageSet", "PhotoCrops"]

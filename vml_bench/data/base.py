@@ -1,0 +1,38 @@
+"""What a data set is to the rest of the harness."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class ImageSet(ABC):
+    """Images of one size, each under an id of its own.
+
+    Attributes:
+        name: name under which results are filed.
+        ids: image ids in the order in which `runner.limit` takes them.
+        image_shape: (C, H, W) of every image.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+
+    @abstractmethod
+    def load(self, image_id: str) -> Tensor:
+        """Return one image: (C, H, W), float32 in [-1, 1].
+
+        Raises:
+            InputError: the image cannot be read or has the wrong shape.
+        """
+
+    def manifest(self, ids: tuple[str, ...]) -> str:
+        """sha256 over the ids and the pixels of `ids`, in order: which images exactly were used."""
+        digest = hashlib.sha256()
+        for image_id in ids:
+            digest.update(image_id.encode() + b"\0")
+            digest.update(self.load(image_id).numpy().tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,34 @@
+"""8-bit images on one side, tensors in [-1, 1] on the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vml_bench.files import replacing
+
+
+def from_uint8(pixels: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) float32 in [-1, 1], by x / 127.5 − 1."""
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def to_uint8(image: Tensor) -> np.ndarray:
+    """(3, H, W) in [-1, 1] -> (H, W, 3) uint8: clipped to [-1, 1], then rounded to the nearest level."""
+    levels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return levels.permute(1, 2, 0).cpu().numpy()
+
+
+def save_png(image: Tensor, path: str | Path) -> None:
+    """Write (3, H, W) in [-1, 1] as an 8-bit PNG, whole or not at all."""
+    with replacing(path) as partial:
+        Image.fromarray(to_uint8(image)).save(partial)
+
+
+def as_saved(images: Tensor) -> Tensor:
+    """What a batch (B, 3, H, W) becomes when it is saved and read again: clipped to [-1, 1], 256 levels."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
