@@ -1,0 +1,199 @@
+"""Operators that act on rows and on columns apart: block averages, bicubic downsampling, separable blurs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vml_bench.errors import InputError
+from vml_bench.operators.base import SpectralOperator, as_pair, check_image_shape
+from vml_bench.operators.filters import bicubic_taps, filter_matrix, gaussian_taps, uniform_taps
+from vml_bench.operators.svd import PaddedSVD, block_average_svd, padded_svd, without_rounding
+
+
+class SeparableOperator(SpectralOperator):
+    """H x = A x Bᵀ on every channel, so that V, U and s are products of those of A and B.
+
+    Args:
+        image_shape: (C, H, W).
+        vertical: A's decomposition; A is (M, H) and mixes the pixels of a column.
+        horizontal: B's decomposition; B is (N, W) and mixes the pixels of a row.
+        zero_below: singular values of A and of B below this are set to 0 before the product; see also
+            `svd.RANK_TOLERANCE`.
+        dtype: of the operator's tensors.
+
+    A measurement has shape (B, C, M, N).
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        vertical: PaddedSVD,
+        horizontal: PaddedSVD,
+        zero_below: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.image_shape = check_image_shape(image_shape)
+        s_vertical, s_horizontal = (
+            torch.where(factor.singular_values < zero_below, 0, factor.singular_values)
+            for factor in (vertical, horizontal)
+        )
+        s = without_rounding(torch.outer(s_vertical, s_horizontal))
+        self.singular_values = s.to(dtype).expand(self.image_shape).contiguous()
+        self.u_vertical, self.v_vertical = vertical.left.to(dtype), vertical.right.to(dtype)
+        self.u_horizontal, self.v_horizontal = horizontal.left.to(dtype), horizontal.right.to(dtype)
+
+    def to_spectrum(self, x: Tensor) -> Tensor:
+        return self.v_vertical.mT @ x @ self.v_horizontal
+
+    def from_spectrum(self, c: Tensor) -> Tensor:
+        return self.v_vertical @ c @ self.v_horizontal.mT
+
+    def measurement_to_spectrum(self, y: Tensor) -> Tensor:
+        return self.on_support(self.u_vertical.mT @ y @ self.u_horizontal)
+
+    def spectrum_to_measurement(self, c: Tensor) -> Tensor:
+        return self.u_vertical @ self.on_support(c) @ self.u_horizontal.mT
+
+
+class BlockAverage(SeparableOperator):
+    """Downsampling by the mean of each factor × factor block (DDRM's super-resolution).
+
+    Args:
+        image_shape: (C, H, W).
+        factor: side of a block, pixels.
+        dtype: of the operator's tensors.
+
+    Raises:
+        InputError: `factor` does not divide the image's sides.
+    """
+
+    def __init__(self, image_shape: Sequence[int], factor: int = 4, dtype: torch.dtype = torch.float32) -> None:
+        height, width = check_factor(image_shape, factor)
+        super().__init__(image_shape, block_average_svd(height, factor), block_average_svd(width, factor), dtype=dtype)
+
+
+class Bicubic(SeparableOperator):
+    """Antialiased bicubic downsampling (Keys 1981, a = −0.5, the filter stretched by the factor).
+
+    Args:
+        image_shape: (C, H, W).
+        factor: pixels of the image to one of the measurement, along a side.
+        padding: "symmetric" as in DPS's and DAPS's Resizer and DDRM's SRConv, "renormalize" as in
+            Pillow and `torch.nn.functional.interpolate(antialias=True)`, or another of `filters.PADDINGS`.
+        dtype: of the operator's tensors.
+
+    Raises:
+        InputError: `factor` does not divide the image's sides, or an unknown padding.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        factor: int = 4,
+        padding: str = "symmetric",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        height, width = check_factor(image_shape, factor)
+        taps, first = bicubic_taps(factor)
+        vertical, horizontal = (padded_svd(filter_matrix(n, taps, first, padding, factor)) for n in (height, width))
+        super().__init__(image_shape, vertical, horizontal, dtype=dtype)
+
+
+class SeparableBlur(SeparableOperator):
+    """A blur by the outer product of two 1-D filters; the measurement has the image's shape.
+
+    Args:
+        image_shape: (C, H, W).
+        vertical: taps along a column, (K,), K odd.
+        horizontal: taps along a row, (L,), L odd.
+        padding: one of `filters.PADDINGS`.
+        drop_last_tap: leave out the last tap of each filter, as DDRM's loop over
+            ``range(i - k // 2, i + k // 2)`` does; the filter then no longer sums to 1.
+        zero_below: 1-D singular values below this are set to 0; DDRM: 3e-2.
+        dtype: of the operator's tensors.
+
+    Raises:
+        InputError: an unknown padding or a negative threshold.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        vertical: Tensor,
+        horizontal: Tensor,
+        padding: str = "reflect",
+        drop_last_tap: bool = False,
+        zero_below: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        _, height, width = check_image_shape(image_shape)
+        if not 0 <= zero_below < 1:
+            raise InputError(
+                f"zero_below={zero_below} is no threshold", "give task.operator.zero_below a number in [0, 1)"
+            )
+        factors = []
+        for size, taps in ((height, vertical), (width, horizontal)):
+            kept = taps[:-1] if drop_last_tap else taps
+            factors.append(padded_svd(filter_matrix(size, kept, -(len(taps) // 2), padding)))
+        super().__init__(image_shape, *factors, zero_below=zero_below, dtype=dtype)
+
+
+class UniformBlur(SeparableBlur):
+    """A box blur of taps × taps pixels; conventions as in `SeparableBlur`."""
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        taps: int = 9,
+        padding: str = "reflect",
+        drop_last_tap: bool = False,
+        zero_below: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        box = uniform_taps(taps)
+        super().__init__(image_shape, box, box, padding, drop_last_tap, zero_below, dtype)
+
+
+class GaussianBlur(SeparableBlur):
+    """A Gaussian blur, round or stretched along the axes; conventions as in `SeparableBlur`.
+
+    Args:
+        image_shape: (C, H, W).
+        taps: odd number of taps along each axis.
+        std: standard deviation in pixels, or (vertical, horizontal).
+        truncate: taps beyond round(truncate · std) are 0, as in `scipy.ndimage.gaussian_filter`, which made
+            DPS's kernel (truncate = 4: of its 61 taps at std 3 the middle 25 are not 0); None keeps all.
+        padding, drop_last_tap, zero_below, dtype: see `SeparableBlur`.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        taps: int = 61,
+        std: float | Sequence[float] = 3.0,
+        truncate: float | None = None,
+        padding: str = "reflect",
+        drop_last_tap: bool = False,
+        zero_below: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        vertical, horizontal = (gaussian_taps(taps, s, truncate) for s in as_pair("std", std))
+        super().__init__(image_shape, vertical, horizontal, padding, drop_last_tap, zero_below, dtype)
+
+
+def check_factor(image_shape: Sequence[int], factor: int) -> tuple[int, int]:
+    """Return (H, W) of `image_shape`.
+
+    Raises:
+        InputError: `factor` is no whole number of at least 1 that divides both.
+    """
+    _, height, width = check_image_shape(image_shape)
+    if factor != int(factor) or factor < 1 or height % factor or width % factor:
+        raise InputError(
+            f"images of {height}×{width} pixels cannot be reduced by factor={factor}",
+            "choose task.operator.factor to divide both sides, or another image size",
+        )
+    return height, width
