@@ -1,0 +1,51 @@
+"""The denoiser as a method sees it: a prior, with every evaluation counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vml_bench.priors.base import Prior
+
+
+class Denoiser:
+    """Wraps a prior and counts what it is asked for: the "compute" of every table.
+
+    Attributes:
+        nfe: network evaluations so far (per image: a batched call counts once).
+        vjp: vector-Jacobian products so far.
+        sigma_min, sigma_max, image_shape: the prior's.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        self._prior = prior
+        self.sigma_min = prior.sigma_min
+        self.sigma_max = prior.sigma_max
+        self.image_shape = prior.image_shape
+        self.nfe = 0
+        self.vjp = 0
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """D(x, σ), without gradient: (B, C, H, W) -> (B, C, H, W)."""
+        self.nfe += 1
+        with torch.no_grad():
+            return self._prior(x, sigma)
+
+    def linearize(self, x: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """D(x, σ) and the function v ↦ Jᵀ v with J = ∂D/∂x, which may be called once.
+
+        J = Cov[x_0 | x] / σ² is symmetric for an exact denoiser; a network's is only nearly so.
+        """
+        self.nfe += 1
+        with torch.enable_grad():
+            point = x.detach().requires_grad_()
+            denoised = self._prior(point, sigma)
+
+        def pull_back(v: Tensor) -> Tensor:
+            self.vjp += 1
+            (product,) = torch.autograd.grad(denoised, point, grad_outputs=v)
+            return product
+
+        return denoised.detach(), pull_back

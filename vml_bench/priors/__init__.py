@@ -1,0 +1,1 @@
+"""Priors: denoisers D(x, σ), learned and closed-form."""

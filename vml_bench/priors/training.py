@@ -1,0 +1,164 @@
+"""Train the `photos64` prior: EDM's denoising loss on random crops of the training bands.
+
+Resumable at any time: a checkpoint holds network, averaged network, optimiser, random state and step.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from vml_bench.data.photos import PhotoCrops, TrainingCrops
+from vml_bench.metrics.functional import psnr
+from vml_bench.noise import ImageNoise
+from vml_bench.priors.unet import EDMPrior
+
+WATCHED = (0.1, 0.2, 0.5, 1.0)
+"""Noise levels at which the tuning crops are denoised while training goes on."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the prior is trained.
+
+    Attributes:
+        steps: optimiser steps in all; a checkpoint with fewer is continued.
+        batch_size: crops a step.
+        learning_rate: Adam's, after the warm-up.
+        warmup: steps of linear warm-up.
+        decay: last share of `steps` in which the rate falls linearly to zero.
+        ema: decay of the weight average, which is what is shipped.
+        log_sigma_mean: mean of ln σ (EDM's P_mean).
+        log_sigma_std: standard deviation of ln σ (EDM's P_std).
+        uniform_share: share of the noise levels drawn log-uniformly over the whole range instead, so
+            that the ends, where samplers start and finish, are trained too.
+        bf16: run the network in bfloat16 autocast.
+        every: steps between checkpoints.
+        seed: seed of crops and noise.
+    """
+
+    steps: int = 30_000
+    batch_size: int = 16
+    learning_rate: float = 4e-4
+    warmup: int = 500
+    decay: float = 0.4
+    ema: float = 0.999
+    log_sigma_mean: float = -1.2
+    log_sigma_std: float = 1.2
+    uniform_share: float = 0.2
+    bf16: bool = True
+    every: int = 500
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step: linear warm-up, constant, linear decay."""
+        left = (self.steps - step) / (self.decay * self.steps)
+        return self.learning_rate * max(0.0, min(1.0, (step + 1) / self.warmup, left))
+
+
+def draw_sigma(prior: EDMPrior, config: TrainingConfig, generator: torch.Generator) -> Tensor:
+    """Noise levels of one batch, (B,), within the prior's range."""
+    size = config.batch_size
+    low, high = torch.tensor(prior.sigma_min).log(), torch.tensor(prior.sigma_max).log()
+    normal = config.log_sigma_mean + config.log_sigma_std * torch.randn(size, generator=generator)
+    uniform = low + (high - low) * torch.rand(size, generator=generator)
+    spread = torch.rand(size, generator=generator) < config.uniform_share
+    return torch.where(spread, uniform, normal).clamp(low, high).exp()
+
+
+def denoising_loss(prior: EDMPrior, clean: Tensor, sigma: Tensor, noise: Tensor, bf16: bool) -> Tensor:
+    """EDM's loss, λ(σ) ‖D(x_0 + σ n, σ) − x_0‖² with λ = (σ² + σ_d²) / (σ σ_d)² (its eq. 8), as a mean."""
+    weight = (sigma.square() + prior.sigma_data**2) / (sigma * prior.sigma_data).square()
+    noisy = clean + sigma[:, None, None, None] * noise
+    with torch.autocast(clean.device.type, dtype=torch.bfloat16, enabled=bf16):
+        denoised = prior(noisy, sigma)
+    return (weight[:, None, None, None] * (denoised.float() - clean).square()).mean()
+
+
+@torch.no_grad()
+def denoising_psnr(prior: EDMPrior, split: str, sigma: float) -> float:
+    """Mean PSNR in dB of D on a split's crops at one noise level, noise seeded by crop."""
+    crops = PhotoCrops(split)
+    clean = torch.stack([crops.load(image_id) for image_id in crops.ids])
+    noisy = clean + sigma * ImageNoise(0, crops.ids, "denoise").randn_like(clean)
+    return float(psnr(prior(noisy, sigma), clean).mean())
+
+
+def save_state(path: Path, state: dict) -> None:
+    """Write a checkpoint whole or not at all."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def train(prior: EDMPrior, config: TrainingConfig, folder: Path, weights: Path) -> None:
+    """Train, or go on training, and write the averaged weights.
+
+    Args:
+        prior: the network, freshly initialised.
+        config: see `TrainingConfig`.
+        folder: where checkpoint and log.csv are kept.
+        weights: safetensors file to write at each checkpoint and at the end.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    prior.to(device, memory_format=torch.channels_last).train()
+    averaged = AveragedModel(prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+    optimiser = torch.optim.Adam(prior.parameters(), lr=config.learning_rate)
+    generator = torch.Generator().manual_seed(config.seed)
+    crops = TrainingCrops(generator)
+    step, checkpoint = 0, folder / "checkpoint.pt"
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, weights_only=True)
+        prior.load_state_dict(state["prior"])
+        averaged.load_state_dict(state["averaged"])
+        optimiser.load_state_dict(state["optimiser"])
+        generator.set_state(state["generator"])
+        step = state["step"]
+
+    losses: list[float] = []
+    started = time.monotonic()
+    with tqdm(total=config.steps, initial=step, unit="step", desc="training") as bar:
+        while step < config.steps:
+            for group in optimiser.param_groups:
+                group["lr"] = config.rate(step)
+            clean = crops.batch(config.batch_size)
+            sigma = draw_sigma(prior, config, generator)
+            noise = torch.randn(clean.shape, generator=generator)
+            loss = denoising_loss(prior, clean.to(device), sigma.to(device), noise.to(device), config.bf16)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
+            optimiser.step()
+            averaged.update_parameters(prior)
+            losses.append(loss.item())
+            step += 1
+            bar.update()
+            if step % config.every == 0 or step == config.steps:
+                save_state(
+                    checkpoint,
+                    {
+                        "prior": prior.state_dict(),
+                        "averaged": averaged.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "generator": generator.get_state(),
+                        "step": step,
+                    },
+                )
+                averaged.module.save(weights)
+                row = [step, round(time.monotonic() - started), sum(losses) / len(losses)]
+                row += [round(denoising_psnr(averaged.module.eval(), "tune", sigma), 3) for sigma in WATCHED]
+                averaged.module.train()
+                with open(folder / "log.csv", "a", newline="") as file:
+                    csv.writer(file).writerow(row)
+                bar.set_postfix(loss=f"{row[2]:.4f}", psnr="/".join(f"{value:.1f}" for value in row[3:]))
+                losses.clear()

@@ -1,0 +1,110 @@
+"""Noise schedules: the decreasing levels σ_1 > … > σ_N that a sampler visits, chosen within a prior's range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from vml_bench.errors import InputError
+
+
+class NoiseRange(Protocol):
+    """Anything that states between which σ it may be asked: a prior or a `Denoiser`."""
+
+    sigma_min: float
+    sigma_max: float
+
+
+Schedule = Callable[[NoiseRange], list[float]]
+
+
+@dataclass(frozen=True)
+class EDMSchedule:
+    """Levels evenly spaced in σ^(1/ρ) (Karras et al. 2022, arXiv:2206.00364, eq. 5).
+
+    Attributes:
+        levels: N ≥ 1, number of levels.
+        rho: ρ > 0; 7 in the paper. Larger spends more levels at small σ.
+        sigma_max, sigma_min: first and last level, narrowed to the prior's range; None takes the prior's own.
+
+    Raises:
+        InputError: fewer than one level, or no σ left in the range.
+    """
+
+    levels: int = 20
+    rho: float = 7.0
+    sigma_max: float | None = None
+    sigma_min: float | None = None
+
+    def __post_init__(self) -> None:
+        _require_levels(self.levels)
+        if self.rho <= 0:
+            raise InputError(f"schedule.rho={self.rho}", "it must be > 0; the paper's value is 7")
+
+    def __call__(self, prior: NoiseRange) -> list[float]:
+        """The levels for a prior, largest first."""
+        high = min(prior.sigma_max, self.sigma_max or prior.sigma_max)
+        low = max(prior.sigma_min, self.sigma_min or prior.sigma_min)
+        if not 0 < low < high:
+            raise InputError(
+                f"no noise level lies between {low:g} and {high:g}",
+                f"set schedule.sigma_min and sigma_max within the prior's {prior.sigma_min:g} … {prior.sigma_max:g}",
+            )
+        ramp = torch.linspace(0, 1, self.levels, dtype=torch.float64)
+        roots = high ** (1 / self.rho) + ramp * (low ** (1 / self.rho) - high ** (1 / self.rho))
+        return (roots**self.rho).clamp(low, high).tolist()
+
+
+@dataclass(frozen=True)
+class DDPMSchedule:
+    """The levels σ(t) = sqrt((1 − ᾱ_t)/ᾱ_t) of a linear-β diffusion (Ho et al. 2020, arXiv:2006.11239, sec. 4).
+
+    An evenly spaced subset of those timesteps whose σ lies within the prior's range (1 % of tolerance at its ends).
+
+    Attributes:
+        levels: N ≥ 1, number of levels.
+        beta_min, beta_max: β of the first and the last timestep.
+        timesteps: T, number of timesteps of the diffusion.
+        spacing: "linspace", from the last timestep to the first (ADM's respacing, used by DPS), or "leading",
+            every (T // N)-th timestep from the first (DDIM, used by DDRM). Equal when N = T.
+
+    Raises:
+        InputError: fewer than one level, an unknown spacing, or more levels than timesteps in the prior's range.
+    """
+
+    levels: int = 1000
+    beta_min: float = 1e-4
+    beta_max: float = 0.02
+    timesteps: int = 1000
+    spacing: str = "linspace"
+
+    def __post_init__(self) -> None:
+        _require_levels(self.levels)
+        if self.spacing not in ("linspace", "leading"):
+            raise InputError(f"schedule.spacing='{self.spacing}' is unknown", "use linspace or leading")
+
+    def __call__(self, prior: NoiseRange) -> list[float]:
+        """The levels for a prior, largest first."""
+        betas = torch.linspace(self.beta_min, self.beta_max, self.timesteps, dtype=torch.float64)
+        alphas_bar = (1 - betas).cumprod(dim=0)
+        sigmas = ((1 - alphas_bar) / alphas_bar).sqrt()
+        sigmas = sigmas[(sigmas >= prior.sigma_min * 0.99) & (sigmas <= prior.sigma_max * 1.01)]
+        if len(sigmas) < self.levels:
+            raise InputError(
+                f"{self.levels} levels asked for, but only {len(sigmas)} timesteps lie within the prior's "
+                f"{prior.sigma_min:g} … {prior.sigma_max:g}",
+                f"set schedule.levels to {len(sigmas)} or less",
+            )
+        if self.spacing == "leading":
+            chosen = torch.arange(self.levels) * (len(sigmas) // self.levels)
+        else:
+            chosen = torch.linspace(0, len(sigmas) - 1, self.levels, dtype=torch.float64).round().long()
+        return sigmas[chosen].clamp(prior.sigma_min, prior.sigma_max).flip(0).tolist()
+
+
+def _require_levels(levels: int) -> None:
+    if levels < 1:
+        raise InputError(f"schedule.levels={levels}", "it must be 1 or more")
