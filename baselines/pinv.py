@@ -1,0 +1,22 @@
+"""The pseudo-inverse: what the measurement says with no prior at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vml_bench.denoiser import Denoiser
+from vml_bench.noise import ImageNoise
+from vml_bench.operators.base import SpectralOperator
+
+
+@dataclass(frozen=True)
+class PseudoInverse:
+    """x = H⁺ y, the least-squares image of least norm. It has no hyperparameters and asks no network."""
+
+    def restore(
+        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
+    ) -> Tensor:
+        """Restore y (B, *measurement) to images (B, C, H, W), not clipped."""
+        return operator.pinv(y)

@@ -1,0 +1,140 @@
+"""The VML methods' directions, counts and contract."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.methods.problems import SHAPE, problem
+from vml_bench.denoiser import Denoiser
+from vml_bench.errors import InputError
+from vml_bench.methods import VMLMAP, VMLFixedPoint, VMLMAPPreconditioned
+from vml_bench.methods.steps import next_level, preconditioned_direction
+from vml_bench.methods.vml_map import descent
+from vml_bench.noise import ImageNoise
+from vml_bench.operators import DenseOperator
+from vml_bench.schedule import EDMSchedule
+
+SHORT = EDMSchedule(6)
+METHODS = [
+    VMLMAP(inner_steps=2, schedule=SHORT),
+    VMLMAPPreconditioned(inner_steps=2, schedule=SHORT),
+    VMLFixedPoint(inner_steps=2, schedule=SHORT),
+]
+
+
+def matrix_of(operator: DenseOperator) -> torch.Tensor:
+    """H as an (M, n) matrix, column by column."""
+    n = operator.singular_values.numel()
+    return operator.forward(torch.eye(n, dtype=torch.float64).reshape(n, *operator.image_shape)).T
+
+
+def state(noise_std: float, sigma: float):
+    case = problem(1, images=3, noise_std=noise_std)
+    x = case.truth + sigma * torch.randn(case.truth.shape, generator=torch.Generator().manual_seed(0)).double()
+    return case, x, case.prior(x, sigma)
+
+
+def simplified_loss(case, x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """VML_S = −log p(x_t) − ‖D − x_t‖²/(2σ²) + ‖y − H D‖²/(2σ_y²) (design, section 4), summed over images."""
+    denoised = case.prior(x, sigma)
+    fit = (case.y - case.operator.forward(denoised)).square().sum() / (2 * case.noise_std**2)
+    return -case.prior.log_density(x, sigma).sum() - (denoised - x).square().sum() / (2 * sigma**2) + fit
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.3, 5.0])
+def test_plain_step_is_gradient_descent_on_the_loss(sigma):
+    case, x, denoised = state(0.05, sigma)
+    point = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(simplified_loss(case, point, sigma), point)
+    curvature = 1 / sigma**2 + float(case.operator.singular_values.max()) ** 2 / case.noise_std**2
+    _, pull_back = Denoiser(case.prior).linearize(x, sigma)
+    step = pull_back(descent(x, denoised, case.y, case.operator, case.noise_std, sigma))
+    assert torch.allclose(step, -gradient / curvature, atol=1e-9)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.3, 5.0])
+def test_preconditioned_direction_is_the_matrix_formula(sigma):
+    case, x, denoised = state(0.05, sigma)
+    h = matrix_of(case.operator)
+    precision = h.T @ h / case.noise_std**2 + torch.eye(h.shape[1], dtype=h.dtype) / sigma**2
+    residual = case.y - denoised.flatten(1) @ h.T
+    bracket = (x - denoised).flatten(1) / sigma**2 - residual @ h / case.noise_std**2
+    expected = -torch.linalg.solve(precision, bracket.T).T.reshape(x.shape)
+    d = preconditioned_direction(x, denoised, case.y, case.operator, case.noise_std, sigma)
+    assert torch.allclose(d, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("direction", [preconditioned_direction, descent])
+def test_directions_without_noise_are_their_limits(direction):
+    case, x, denoised = state(0.0, 0.3)
+    exact = direction(x, denoised, case.y, case.operator, 0.0, 0.3)
+    assert torch.isfinite(exact).all()
+    assert torch.allclose(exact, direction(x, denoised, case.y, case.operator, 1e-7, 0.3), atol=1e-6)
+
+
+def test_full_noiseless_step_meets_the_measurement():
+    case, x, denoised = state(0.0, 0.3)
+    d = preconditioned_direction(x, denoised, case.y, case.operator, 0.0, 0.3)
+    assert case.operator.residual(denoised + d, case.y).max() < 1e-10
+
+
+@pytest.mark.parametrize("noise_std", [0.0, 0.05])
+@pytest.mark.parametrize("direction", [preconditioned_direction, descent])
+def test_an_operator_that_measures_nothing_gives_no_nan(direction, noise_std):
+    _, x, denoised = state(0.0, 0.3)
+    nothing = DenseOperator(SHAPE, torch.zeros(4, 32, dtype=torch.float64))
+    d = direction(x, denoised, torch.zeros(3, 4, dtype=torch.float64), nothing, noise_std, 0.3)
+    assert torch.isfinite(d).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("noise_std", [0.0, 0.05, 1.0])
+def test_counts_shape_and_finiteness(method, noise_std):
+    case = problem(3, noise_std=noise_std)
+    answer, denoiser = case.restore(method)
+    assert answer.shape == case.truth.shape
+    assert torch.isfinite(answer).all()
+    assert denoiser.nfe == 6 * 2
+    assert denoiser.vjp == (0 if isinstance(method, VMLFixedPoint) else 6 * 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_single_precision_stays_single(method):
+    case = problem(3)
+    noise = ImageNoise(0, [str(i) for i in range(8)], "method")
+    operator = case.operator.to(dtype=torch.float32)
+    answer = method.restore(case.y.float(), operator, 0.05, Denoiser(case.prior), noise)
+    exact, _ = case.restore(method)
+    assert answer.dtype == torch.float32
+    assert torch.allclose(answer, exact.float(), atol=2e-3)
+
+
+@pytest.mark.parametrize("method", [*METHODS, VMLFixedPoint(2, move="renoise", schedule=SHORT)])
+def test_an_image_does_not_depend_on_its_batch(method):
+    case = problem(4)
+    together, _ = case.restore(method)
+    alone = method.restore(
+        case.y[5:6], case.operator, case.noise_std, Denoiser(case.prior), ImageNoise(0, ["5"], "method")
+    )
+    assert torch.allclose(alone[0], together[5], atol=1e-9)
+
+
+def test_moves():
+    case, x, denoised = state(0.05, 0.3)
+    denoiser, ids = Denoiser(case.prior), ["a", "b", "c"]
+    noise = ImageNoise(0, ids, "method").randn_like(x)
+    flow = next_level(x, denoised, 0.3, 0.1, "flow", denoiser, ImageNoise(0, ids, "method"))
+    assert torch.allclose(flow, x + (0.1 - 0.3) * (x - denoised) / 0.3)
+    assert denoiser.nfe == 0
+    renoised = next_level(x + 1, denoised, 0.3, 0.1, "renoise", denoiser, ImageNoise(0, ids, "method"))
+    assert torch.allclose(renoised, case.prior(x + 1, 0.3) + 0.1 * noise)
+    for move in ("flow", "renoise"):
+        assert next_level(x, denoised, 0.3, 0.0, move, denoiser, ImageNoise(0, ids, "method")) is denoised
+
+
+@pytest.mark.parametrize("method", [VMLMAP, VMLMAPPreconditioned, VMLFixedPoint])
+@pytest.mark.parametrize("bad", [{"inner_steps": 0}, {"step_size": 0.0}, {"move": "jump"}])
+def test_bad_hyperparameters_are_refused(method, bad):
+    with pytest.raises(InputError, match=next(iter(bad))):
+        method(**bad)

@@ -1,0 +1,7 @@
+"""The paper's method, plain and preconditioned, and this project's fixed-point form of it."""
+
+from vml_bench.methods.vml_fixed_point import VMLFixedPoint
+from vml_bench.methods.vml_map import VMLMAP
+from vml_bench.methods.vml_map_pre import VMLMAPPreconditioned
+
+__all__ = ["VMLMAP", "VMLFixedPoint", "VMLMAPPreconditioned"]

@@ -1,0 +1,78 @@
+"""What the VML methods share: the preconditioned direction and the move to the next noise level.
+
+Gutha, Vinuesa, Azizpour, "Inverse problems with diffusion models: MAP estimation via mode-seeking loss"
+(arXiv:2512.10524).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vml_bench.denoiser import Denoiser
+from vml_bench.errors import InputError
+from vml_bench.noise import ImageNoise
+from vml_bench.operators.base import SpectralOperator
+
+
+def preconditioned_direction(
+    x: Tensor, denoised: Tensor, y: Tensor, operator: SpectralOperator, noise_std: float, sigma: float
+) -> Tensor:
+    """d = −P [ (x − D)/σ² − Hᵀ(y − H D)/σ_y² ] with P = (HᵀH/σ_y² + I/σ²)⁻¹, in the spectrum of H.
+
+    Where s = 0 it is D̄ − x̄; at σ_y = 0 and s > 0 it is (ȳ − s D̄)/s.
+
+    Args:
+        x: x_t, (B, C, H, W).
+        denoised: D(x_t, σ), (B, C, H, W).
+        y: (B, *measurement).
+        operator: H.
+        noise_std: σ_y ≥ 0.
+        sigma: σ > 0.
+
+    Returns:
+        (B, C, H, W).
+    """
+    s = operator.singular_values
+    x_bar, d_bar, y_bar = operator.to_spectrum(x), operator.to_spectrum(denoised), operator.measurement_to_spectrum(y)
+    observed = s > 0
+    weight = torch.where(observed, s.square() * sigma**2 + noise_std**2, 1)
+    informed = (noise_std**2 * (d_bar - x_bar) + sigma**2 * s * (y_bar - s * d_bar)) / weight
+    return operator.from_spectrum(torch.where(observed, informed, d_bar - x_bar))
+
+
+def next_level(
+    x: Tensor, denoised: Tensor, sigma: float, sigma_next: float, move: str, denoiser: Denoiser, rng: ImageNoise
+) -> Tensor:
+    """Take x_t from σ to σ_next; to 0 at the end, where the answer is D.
+
+    The flow reuses D of the last inner step: at equal network evaluations that came closer to the MAP, and to
+    photographs, than evaluating D once more. Re-noising forgets x_t, and so must evaluate D where x_t has arrived.
+
+    Args:
+        x: x_t after the inner steps, (B, C, H, W).
+        denoised: D of the last inner step, (B, C, H, W).
+        sigma, sigma_next: σ > σ_next ≥ 0.
+        move: "flow", the probability-flow step (Euler) x ← D + (σ_next/σ)(x − D), or "renoise", x ← D + σ_next n.
+        denoiser: D.
+        rng: source of n.
+    """
+    if sigma_next == 0:
+        return denoised
+    if move == "flow":
+        return denoised + (sigma_next / sigma) * (x - denoised)
+    return denoiser(x, sigma) + sigma_next * rng.randn_like(x)
+
+
+def check_inner_loop(inner_steps: int, step_size: float, move: str) -> None:
+    """Refuse hyperparameters that no VML method can use.
+
+    Raises:
+        InputError: fewer than one inner step, a step size that is not positive, or an unknown move.
+    """
+    if inner_steps < 1:
+        raise InputError(f"method.sampler.inner_steps={inner_steps}", "it must be 1 or more")
+    if not step_size > 0:
+        raise InputError(f"method.sampler.step_size={step_size}", "it must be > 0; 1 is the full step")
+    if move not in ("flow", "renoise"):
+        raise InputError(f"method.sampler.move='{move}' is unknown", "use flow or renoise")
