@@ -1,0 +1,73 @@
+"""Figures: every picture in its place, and a picture that is not there said to be missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.run_folders import write_run
+from vml_bench.errors import InputError
+from vml_bench.figures import CAPTION, GAP, HEAD, MARGIN, SIDE, task_figure, write_figures
+
+CELL = 256
+
+
+def cell(path, row: int, column: int) -> np.ndarray:
+    """The pixels of one panel."""
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    top = MARGIN + 2 * HEAD + row * (CELL + CAPTION)
+    left = MARGIN + SIDE + column * (CELL + GAP)
+    return pixels[top : top + CELL, left : left + CELL]
+
+
+def test_pictures_are_enlarged_exactly_and_stand_in_order(tmp_path):
+    write_run(tmp_path, "vml_map", pictures=True)
+    write_run(tmp_path, "pinv", "ffff", pictures=True)
+    path = task_figure(tmp_path, "toy", "sr4", 0.05)
+    assert path == tmp_path / "toy" / "figures" / "sr4-0.05.png"
+    for row in range(3):
+        for column, level in enumerate((50, 80, 60, 60)):
+            panel = cell(path, row, column)
+            assert np.unique(panel[:, : CELL // 2]).tolist() == [40 * row + level]
+            assert np.unique(panel[:, CELL // 2 :]).tolist() == [40 * row + level - 30]
+
+
+def test_missing_and_torn_pictures_leave_a_named_gap(tmp_path):
+    folder = write_run(tmp_path, pictures=True, diverged=["b"])
+    (folder / "recon" / "b.png").unlink()
+    (folder / "recon" / "c.png").write_bytes(b"torn")
+    path = task_figure(tmp_path, "toy", "sr4", 0.05)
+    assert np.unique(cell(path, 0, 2)).tolist() == [30, 60]
+    for row in (1, 2):
+        panel = cell(path, row, 2)
+        assert (panel == 238).mean() > 0.9
+        assert panel.min() < 200  # something is written in it
+
+
+def test_methods_rows_and_images_can_be_chosen(tmp_path):
+    for method in ("pinv", "dps"):
+        write_run(tmp_path, method, pictures=True)
+    whole = Image.open(task_figure(tmp_path, "toy", "sr4", 0.05)).size
+    one = Image.open(task_figure(tmp_path, "toy", "sr4", 0.05, methods=["dps"], image_ids=["b"])).size
+    assert (whole[0] - one[0], whole[1] - one[1]) == (CELL + GAP, 2 * (CELL + CAPTION))
+    two = Image.open(task_figure(tmp_path, "toy", "sr4", 0.05, rows=2)).size
+    assert whole[1] - two[1] == CELL + CAPTION
+
+
+def test_every_task_with_pictures_is_drawn_and_the_same_twice(tmp_path):
+    write_run(tmp_path, pictures=True)
+    write_run(tmp_path, task="denoise_$x$", noise_std=0.2, pictures=True)
+    write_run(tmp_path, run="nopictures", noise_std=0.5)
+    paths = write_figures(tmp_path, "toy")
+    assert [path.name for path in paths] == ["denoise_$x$-0.2.png", "sr4-0.05.png"]
+    before = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in write_figures(tmp_path, "toy")] == before
+
+
+def test_an_unknown_task_names_those_that_exist(tmp_path):
+    write_run(tmp_path, pictures=True)
+    with pytest.raises(InputError, match=r"choose among sr4 at 0\.05"):
+        task_figure(tmp_path, "toy", "sr4", 0.1)
+    with pytest.raises(InputError, match="none of the pictures"):
+        task_figure(tmp_path, "toy", "sr4", 0.05, image_ids=["nobody"])

@@ -1,0 +1,221 @@
+"""Leaderboards: what is pooled, what is marked, what is written."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from cleanfid.fid import fid_from_feats
+
+from tests.run_folders import write_reference, write_run
+from vml_bench.errors import InputError
+from vml_bench.leaderboard import build, datasets, format_table, write
+from vml_bench.leaderboard.aggregate import bootstrap_interval
+from vml_bench.leaderboard.columns import BY_NAME, COLUMNS, KEYS
+from vml_bench.leaderboard.render import escape_markdown, escape_tex, ranks, to_markdown, to_tex
+
+
+def markdown_row(frame: pd.DataFrame, method: str) -> str:
+    return next(line for line in to_markdown(frame).splitlines() if line.startswith(f"| {method} "))
+
+
+def test_a_row_holds_the_means_of_its_images_and_the_columns_of_the_design(tmp_path):
+    write_run(tmp_path, psnr=(20.0, 22.0, 27.0))
+    frame, warnings = build(tmp_path, "toy")
+    assert warnings == []
+    assert list(frame.columns[:7]) == list(KEYS)
+    assert {f"{c.name}{end}" for c in COLUMNS for end in ("", "_low", "_high")} == set(frame.columns[7:])
+    row = frame.iloc[0]
+    assert (row["dataset"], row["task"], row["noise_std"], row["method"]) == ("toy", "sr4", 0.05, "pinv")
+    assert (row["n"], row["diverged"], row["psnr"], row["nfe"], row["seconds"]) == (3, 0, 23.0, 20, 0.25)
+    assert row["psnr_low"] < 23.0 < row["psnr_high"]
+    assert math.isnan(row["lpips_vgg"])
+    assert math.isnan(row["fid"])
+
+
+def test_diverged_images_are_counted_and_not_averaged(tmp_path):
+    write_run(tmp_path, "dps", psnr=(20.0, 99.0, 24.0), diverged=["b"])
+    write_run(tmp_path, "ddrm", diverged=["a", "b", "c"])
+    frame, _ = build(tmp_path, "toy")
+    by_method = frame.set_index("method")
+    assert (by_method.at["dps", "n"], by_method.at["dps", "diverged"], by_method.at["dps", "psnr"]) == (3, 1, 22.0)
+    assert (by_method.at["ddrm", "n"], by_method.at["ddrm", "diverged"]) == (3, 3)
+    assert math.isnan(by_method.at["ddrm", "psnr"])
+    assert markdown_row(frame, "ddrm").startswith("| ddrm | 3 | 3 | – |")
+
+
+def test_one_image_has_a_mean_but_no_interval(tmp_path):
+    write_run(tmp_path, ids=["a"], psnr=[20.0], lpips=[0.3])
+    row = build(tmp_path, "toy")[0].iloc[0]
+    assert row["psnr"] == 20.0
+    assert math.isnan(row["psnr_low"])
+    assert math.isnan(row["psnr_high"])
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_bootstrap_intervals_cover_a_known_mean_about_as_often_as_they_say(n):
+    rng = np.random.default_rng(0)
+    intervals = [bootstrap_interval(rng.exponential(size=n)) for _ in range(300)]
+    coverage = np.mean([low <= 1 <= high for low, high in intervals])
+    assert 0.87 <= coverage <= 0.98
+
+
+def test_bootstrap_interval_is_seeded_and_survives_constants_and_infinities():
+    values = np.arange(10.0)
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+    assert bootstrap_interval(np.full(5, 3.0)) == (3.0, 3.0)
+    assert all(map(math.isnan, bootstrap_interval(np.array([1.0, np.inf]))))
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")
+def test_set_distances_pair_features_by_id_whatever_their_order(tmp_path):
+    rng = np.random.default_rng(0)
+    ids = [f"i{k}" for k in range(12)]
+    original, restored = rng.normal(size=(12, 4)), rng.normal(size=(12, 4)) + 1
+    scores = {"ids": ids, "psnr": np.arange(12.0), "lpips": np.arange(12.0)}
+    write_run(tmp_path / "one", **scores, features=restored, diverged=["i3"])
+    shuffled = rng.permutation(12)
+    write_run(
+        tmp_path / "two",
+        ids=[ids[k] for k in shuffled],
+        psnr=shuffled.astype(float),
+        lpips=shuffled.astype(float),
+        features=restored[shuffled],
+        diverged=["i3"],
+    )
+    write_reference(tmp_path / "one", ids, original)
+    write_reference(tmp_path / "two", ids[::-1], original[::-1])
+    one, two = (build(tmp_path / name, "toy")[0].iloc[0] for name in ("one", "two"))
+    kept = np.arange(12) != 3
+    assert one["fd_alex"] == pytest.approx(fid_from_feats(restored[kept], original[kept]))
+    assert (one["fd_alex"], one["kd_alex"]) == (two["fd_alex"], two["kd_alex"])
+    assert math.isnan(one["fid"])
+    assert math.isnan(one["fd_alex_low"])
+
+
+def test_a_distance_with_features_missing_is_left_out_by_name(tmp_path):
+    write_run(tmp_path, features=np.eye(3))
+    write_reference(tmp_path, ["a", "b"], np.eye(2, 3))
+    frame, warnings = build(tmp_path, "toy")
+    assert math.isnan(frame.at[0, "fd_alex"])
+    assert any("fd_alex is left out" in line and "pinv" in line for line in warnings)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "images.parquet").unlink(), "images.parquet is missing"),
+        (lambda folder: (folder / "images.parquet").write_bytes(b"PAR1 torn"), ""),
+        (lambda folder: (folder / "run.json").write_text("{"), ""),
+        (lambda folder: (folder / "config.yaml").write_text("seed: 0\n"), "lacks the key 'dataset'"),
+        (lambda folder: (folder / "config.yaml").write_text("a: [\n"), ""),
+        (lambda folder: (folder / "config.yaml").write_text("a: ${nowhere}\n"), "nowhere"),
+        (lambda folder: (folder / "features.npz").write_bytes(b"PK torn"), ""),
+    ],
+)
+def test_a_damaged_run_is_left_out_by_name_and_the_others_stand(tmp_path, damage, reason):
+    write_run(tmp_path, "pinv")
+    damage(write_run(tmp_path, "ddrm", "badbadbad0"))
+    frame, warnings = build(tmp_path, "toy")
+    assert frame["method"].tolist() == ["pinv"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("sr4/ddrm/badbadbad0 left out: ")
+    assert reason in warnings[0]
+    assert "badbadbad0" in to_markdown(frame)
+
+
+def test_unfinished_and_unlike_runs_are_named(tmp_path):
+    write_run(tmp_path, "pinv")
+    folder = write_run(tmp_path, "ddrm")
+    table = pd.read_parquet(folder / "images.parquet")
+    table.iloc[:2].to_parquet(folder / "images.parquet")
+    _, warnings = build(tmp_path, "toy")
+    assert any("ddrm" in line and "1 of 3 images" in line for line in warnings)
+    assert any("different images" in line for line in warnings)
+
+
+def test_no_run_is_the_users_to_mend(tmp_path):
+    with pytest.raises(InputError, match="no run of 'toy'"):
+        build(tmp_path, "toy")
+    with pytest.raises(InputError, match="no run under"):
+        datasets(tmp_path)
+    write_run(tmp_path)
+    assert datasets(tmp_path) == ["toy"]
+
+
+def test_two_runs_of_a_method_are_two_rows_told_apart(tmp_path):
+    write_run(tmp_path, "dps", "aaaa")
+    write_run(tmp_path, "dps", "bbbb")
+    frame, _ = build(tmp_path, "toy")
+    assert frame["run"].tolist() == ["aaaa", "bbbb"]
+    assert "dps (aaaa)" in format_table(frame)
+    assert "dps (bbbb)" in format_table(frame)
+
+
+def test_methods_stand_in_the_papers_order_and_tasks_in_blocks(tmp_path):
+    for method in ("vml_map", "zebra", "pinv", "dps"):
+        write_run(tmp_path, method)
+    write_run(tmp_path, "pinv", "noiseless00", noise_std=0.0)
+    frame, _ = build(tmp_path, "toy")
+    assert frame["method"].tolist() == ["pinv", "pinv", "dps", "vml_map", "zebra"]
+    assert frame["noise_std"].tolist() == [0.0, 0.05, 0.05, 0.05, 0.05]
+    assert to_markdown(frame).count("\n## ") == to_tex(frame).count(r"\begin{table}") == 2
+
+
+def test_ranks_know_the_direction_ties_nan_and_divergence():
+    psnr, lpips, nfe = BY_NAME["psnr"], BY_NAME["lpips_alex"], BY_NAME["nfe"]
+    assert ranks([20.0, 30.0, 25.0], [0, 0, 0], psnr) == [0, 1, 2]
+    assert ranks([0.1, 0.3, 0.2], [0, 0, 0], lpips) == [1, 0, 2]
+    assert ranks([20.001, 20.002, 19.0], [0, 0, 0], psnr) == [1, 1, 2]
+    assert ranks([math.nan, 30.0, 25.0], [0, 0, 0], psnr) == [0, 1, 2]
+    assert ranks([math.nan, math.nan], [0, 0], psnr) == [0, 0]
+    assert ranks([40.0, 30.0, 25.0], [1, 0, 0], psnr) == [0, 1, 2]
+    assert ranks([math.inf, 30.0], [0, 0], psnr) == [1, 2]
+    assert ranks([5.0, 1.0], [0, 0], nfe) == [0, 0]
+    assert ranks([20.0], [0], psnr) == [0]
+
+
+def test_best_is_bold_and_second_best_underlined(tmp_path):
+    write_run(tmp_path, "pinv", psnr=(20.0, 21.0, 22.0), lpips=(0.5, 0.5, 0.5))
+    write_run(tmp_path, "ddrm", psnr=(30.0, 31.0, 32.0), lpips=(0.6, 0.6, 0.6))
+    frame, _ = build(tmp_path, "toy")
+    assert "**31.00**" in markdown_row(frame, "ddrm")
+    assert "**21.00**" not in markdown_row(frame, "pinv")
+    assert "**0.500**" in markdown_row(frame, "pinv")
+    assert r"\textbf{31.00}" in to_tex(frame)
+    assert r"\underline{21.00}" in to_tex(frame)
+    assert "*31.00 [" in format_table(frame)
+
+
+def test_names_are_inert_in_markdown_and_tex(tmp_path):
+    name = "<script>a|b_c*`$&\\"
+    write_run(tmp_path, "pinv", task="sr4")
+    write_run(tmp_path, "ddrm", task="sr4")
+    frame, _ = build(tmp_path, "toy")
+    frame["method"] = [name, "plain"]
+    frame["task"] = name
+    markdown, tex = to_markdown(frame), to_tex(frame)
+    assert "<script>" not in markdown
+    row = next(line for line in markdown.splitlines() if line.startswith("| &lt;script"))
+    plain = markdown_row(frame, "plain")
+    assert row.replace(r"\|", "").count("|") == plain.count("|")
+    assert r"\textless{}script\textgreater{}a\textbar{}b\_c*`\$\&\textbackslash{}" in tex
+    assert escape_markdown("a\n# b_c") == r"a \# b\_c"
+    assert escape_tex("50%\n{x}") == r"50\% \{x\}"
+    frame["method"] = ["\x1b[31mred", "plain"]
+    assert "\x1b" not in format_table(frame)
+
+
+def test_written_files_are_whole_and_say_how_to_get_fid(tmp_path):
+    write_run(tmp_path, synthetic=True)
+    frame, _ = build(tmp_path, "toy")
+    paths = write(frame, tmp_path / "toy")
+    assert sorted(path.name for path in (tmp_path / "toy").iterdir()) == sorted(path.name for path in paths)
+    assert {path.suffix for path in paths} == {".csv", ".md", ".tex"}
+    pd.testing.assert_frame_equal(pd.read_csv(paths[0]).iloc[:, 7:10], frame.iloc[:, 7:10], check_dtype=False)
+    for path in paths[1:]:
+        assert "vml-bench fetch inception" in path.read_text()
+        assert "synthetic" in path.read_text()
+    assert "vml-bench fetch inception" in format_table(frame)
