@@ -1,0 +1,163 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hydra.utils import instantiate
+from PIL import Image
+
+from vml_bench.data.images import from_uint8
+from vml_bench.errors import InputError
+from vml_bench.metrics.functional import psnr
+from vml_bench.priors.unet import load_edm_prior, shipped_checkpoint
+from vml_bench.runner.cell import Cell, run_cell
+
+FEW = ("method.sampler.schedule.levels=4",)
+MEASURED = ("psnr", "ssim", "lpips_alex", "residual", "nfe", "vjp", "status")
+
+
+def rows(folder):
+    return pd.read_parquet(folder / "images.parquet").set_index("image_id")
+
+
+def test_a_run_says_how_it_was_made_and_its_numbers_are_those_of_its_files(cell_config):
+    config = cell_config("task=sr4", "method=ddrm", "runner.limit=2", *FEW)
+    folder = run_cell(config)
+    made = json.loads((folder / "run.json").read_text())
+    assert folder.name == made["run"]
+    assert made["ids"] == list(rows(folder).index)
+    assert len(made["manifest"]) == 64
+    assert made["weights"]["file"] == shipped_checkpoint().name
+    assert made["environment"]["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert made["wall_seconds"] > 0
+    table = rows(folder)
+    assert (table.status == "ok").all()
+    assert (table.nfe == 4).all()
+    assert (table.vjp == 0).all()
+    for image_id, row in table.iterrows():
+        saved, reference = (
+            from_uint8(np.asarray(Image.open(root / f"{image_id}.png")))[None]
+            for root in (folder / "recon", folder.parents[4] / "references" / "photos64")
+        )
+        assert float(psnr(saved, reference)) == pytest.approx(row.psnr, abs=1e-3)
+
+
+@pytest.mark.parametrize("method", ["ddrm", "dps", "vml_map_pre", "vml_fixed_point"])
+def test_an_images_result_does_not_depend_on_batch_size_or_order(cell_config, tmp_path, method):
+    cell = ("task=inpaint_random", f"method={method}", *FEW)
+    many = rows(
+        run_cell(cell_config(*cell, "runner.limit=5", "runner.batch_size=16", f"runner.results_dir={tmp_path}/a"))
+    )
+    one = rows(
+        run_cell(cell_config(*cell, "runner.limit=5", "runner.batch_size=1", f"runner.results_dir={tmp_path}/b"))
+    )
+    assert list(many.index) == list(one.index)
+    assert (many.psnr - one.psnr).abs().max() < 0.01
+    assert (many.lpips_alex - one.lpips_alex).abs().max() < 1e-3
+    assert (many.nfe == one.nfe).all()
+
+
+def test_a_stopped_run_continues_and_ends_the_same(cell_config, tmp_path, monkeypatch):
+    cell = ("task=inpaint_random", "method=ddrm", "runner.batch_size=1", *FEW)
+    whole = run_cell(cell_config(*cell, "runner.limit=3", f"runner.results_dir={tmp_path}/whole"))
+
+    config = cell_config(*cell, "runner.limit=3", f"runner.results_dir={tmp_path}/stopped")
+    stopped = Cell(config)
+    restore, calls = Cell.restore, []
+
+    def stop_at_the_second(self, batch):
+        calls.append(batch.ids)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return restore(self, batch)
+
+    monkeypatch.setattr(Cell, "restore", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    monkeypatch.undo()
+    assert len(rows(stopped.folder)) == 1
+    assert Cell(config).store.pending(stopped.ids) == list(stopped.ids[1:])
+    run_cell(config)
+
+    assert rows(stopped.folder)[list(MEASURED)].equals(rows(whole)[list(MEASURED)])
+    for image_id in stopped.ids:
+        a, b = (folder / "recon" / f"{image_id}.png" for folder in (stopped.folder, whole))
+        assert a.read_bytes() == b.read_bytes()
+    with np.load(stopped.folder / "features.npz") as a, np.load(whole / "features.npz") as b:
+        assert np.array_equal(a["alex"], b["alex"])
+
+
+def test_a_finished_run_computes_nothing(cell_config, monkeypatch):
+    config = cell_config("task=sr4", "method=pinv", "runner.limit=2")
+    before = rows(run_cell(config))
+
+    def refuse(self, batch):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(Cell, "restore", refuse)
+    assert rows(run_cell(config)).equals(before)
+
+
+def test_how_a_cell_is_run_does_not_name_it_and_what_it_computes_does(cell_config):
+    def name(*overrides):
+        return Cell(cell_config("task=sr4", "method=ddrm", *overrides)).name
+
+    assert name() == name("runner.batch_size=3") == name("runner.limit=2") == name("runner.device=cpu")
+    assert len({name(), name("seed=1"), name("task.noise_std=0"), name("method.sampler.schedule.levels=7")}) == 4
+
+
+def test_a_diverged_image_is_a_row_with_its_status(cell_config, monkeypatch):
+    config = cell_config("task=sr4", "method=pinv", "runner.limit=3")
+    cell = Cell(config)
+    restore = type(cell.method).restore
+
+    def spoil(self, *arguments):
+        restored = restore(self, *arguments)
+        restored[0] = float("nan")
+        restored[1] = 1e4
+        return restored
+
+    monkeypatch.setattr(type(cell.method), "restore", spoil)
+    table = rows(cell.run())
+    assert table.status.tolist() == ["diverged", "diverged", "ok"]
+    assert table.psnr.isna().tolist() == [True, True, False]
+    assert not (cell.folder / "recon" / f"{cell.ids[0]}.png").exists()
+    with np.load(cell.folder / "features.npz") as features:
+        assert features["ids"].tolist() == [cell.ids[2]]
+
+
+def test_a_run_begun_with_other_weights_is_not_continued(cell_config, tmp_path):
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(shipped_checkpoint().read_bytes())
+    config = cell_config("task=sr4", "method=ddrm", "runner.limit=1", f"prior.checkpoint={weights}", *FEW)
+    run_cell(config)
+    other = load_edm_prior(weights)
+    torch.nn.init.zeros_(other.network.conv_out.bias)
+    other.save(weights)
+    with pytest.raises(InputError, match="begun with other weights"):
+        Cell(config)
+
+
+def test_a_prior_of_another_size_is_refused(cell_config, tmp_path):
+    for image_id in "ab":
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{image_id}.png")
+    config = cell_config(
+        "dataset=folder", f"dataset.root={tmp_path}", "dataset.image_shape=[3,32,32]", "task=sr4", "method=ddrm"
+    )
+    with pytest.raises(InputError, match=r"shape \(3, 64, 64\), data set folder has \(3, 32, 32\)"):
+        Cell(config)
+
+
+def test_a_sweep_builds_prior_metrics_and_data_once(cell_config):
+    first, second = (Cell(cell_config("task=sr4", f"method={method}", "runner.limit=1")) for method in ("pinv", "ddrm"))
+    assert first.prior is second.prior
+    assert first.metrics is second.metrics
+    assert first.images is second.images
+
+
+def test_measurements_follow_the_operator_and_the_noise_level(cell_config):
+    cell = Cell(cell_config("task=sr4", "method=pinv", "task.noise_std=0.3"))
+    batch = cell.batch(list(cell.ids[:8]))
+    noise = batch.y - instantiate(cell.config.task.operator)(image_shape=(3, 64, 64)).forward(batch.clean)
+    assert noise.std() == pytest.approx(0.3, rel=0.05)

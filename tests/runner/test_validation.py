@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from vml_bench.errors import InputError
+from vml_bench.runner.validation import choose_device, validate
+
+CELL = ("task=sr4", "method=pinv")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task.noise_std=-1", "task.noise_std=-1 is no noise level"),
+        ("task.noise_std=.nan", "is no noise level"),
+        ("task.noise_std=loud", "is no noise level"),
+        ("runner.batch_size=0", "runner.batch_size=0 is no number of images"),
+        ("runner.batch_size=2.5", "runner.batch_size=2.5"),
+        ("runner.limit=0", "runner.limit=0"),
+        ("seed=x", "seed=x is no integer"),
+        ("method.name=../up", "cannot name a folder"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_remedy(cell_config, override, message):
+    with pytest.raises(InputError) as caught:
+        validate(cell_config(*CELL, override))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_good_values_pass(cell_config):
+    validate(cell_config(*CELL))
+    validate(cell_config(*CELL, "task.noise_std=0", "runner.limit=3", "runner.batch_size=1"))
+
+
+def test_devices_are_chosen_or_refused():
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(InputError, match=r"runner\.device=abacus"):
+        choose_device("abacus")

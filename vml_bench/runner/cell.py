@@ -1,0 +1,200 @@
+"""One cell of the benchmark: measure, restore, score and store every image of a data set under one task and method."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from tqdm import tqdm
+
+from vml_bench.data import ImageSet
+from vml_bench.data.images import as_saved, save_png
+from vml_bench.denoiser import Denoiser
+from vml_bench.errors import InputError
+from vml_bench.files import replacing, sha256
+from vml_bench.noise import ImageNoise
+from vml_bench.operators.base import SpectralOperator
+from vml_bench.runner.memory import PeakMemory
+from vml_bench.runner.provenance import environment, naming_config, run_name
+from vml_bench.runner.resources import build, shared, weights_of
+from vml_bench.runner.store import FeatureFile, RunStore, write_json
+from vml_bench.runner.validation import choose_device, validate
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one cell on their way through it.
+
+    Attributes:
+        ids: image ids.
+        clean: (B, C, H, W) in [-1, 1].
+        operator: the task's operator, with these images' own masks.
+        y: measurements, (B, *measurement).
+    """
+
+    ids: list[str]
+    clean: Tensor
+    operator: SpectralOperator
+    y: Tensor
+
+
+class Cell:
+    """A data set, a task and a method, checked and ready to run.
+
+    Everything that can be wrong is found here: the configuration, the weights, the images, the operator's
+    fit to them, an earlier run made with other weights.
+
+    Args:
+        config: the composed Hydra configuration.
+
+    Raises:
+        InputError: anything that the user has to mend.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        validate(config)
+        self.config = config
+        self.seed: int = config.seed
+        self.noise_std: float = float(config.task.noise_std)
+        self.device = choose_device(config.runner.device)
+        self.images: ImageSet = shared(config.dataset.images, "dataset")
+        self.ids = self.images.ids[: config.runner.limit]
+        self.operator: SpectralOperator = build(config.task.operator, "task")(image_shape=self.images.image_shape)
+        self.method = build(config.method.sampler, "method")
+        self.prior = shared(config.prior.model, "prior", self.device)
+        if tuple(self.prior.image_shape) != tuple(self.images.image_shape):
+            raise InputError(
+                f"prior {config.prior.name} knows images of shape {tuple(self.prior.image_shape)}, "
+                f"data set {config.dataset.name} has {tuple(self.images.image_shape)}",
+                "choose a prior of that size with prior=…, or train one",
+            )
+        self.results = Path(config.runner.results_dir)
+        self.task_folder = self.results / "runs" / config.dataset.name / config.task.name
+        self.name = run_name(config)
+        self.folder = self.task_folder / config.method.name / self.name
+        self.store = RunStore(self.folder, self.images.ids)
+        self.provenance = self._provenance()
+        self.metrics = shared(config.metrics, "metrics", self.device)
+
+    def _provenance(self) -> dict[str, Any]:
+        weights = weights_of(self.config.prior)
+        provenance = {
+            "run": self.name,
+            "dataset": self.config.dataset.name,
+            "prior": self.config.prior.name,
+            "weights": {"file": weights.name, "sha256": sha256(weights)} if weights else None,
+            "seed": self.seed,
+            "synthetic": bool(self.config.prior.get("synthetic", False)),
+            "ids": list(self.ids),
+            "manifest": self.images.manifest(self.ids),
+            "environment": environment(self.device),
+            "runner": OmegaConf.to_container(self.config.runner, resolve=True),
+            "wall_seconds": 0.0,
+        }
+        earlier = self._earlier()
+        if earlier.get("weights", provenance["weights"]) != provenance["weights"]:
+            raise InputError(
+                f"{self.folder} was begun with other weights ({earlier['weights']['sha256'][:12]}…)",
+                "remove that folder, or choose another runner.results_dir",
+            )
+        provenance["wall_seconds"] = earlier.get("wall_seconds", 0.0)
+        return provenance
+
+    def _earlier(self) -> dict[str, Any]:
+        import json
+
+        file = self.folder / "run.json"
+        return json.loads(file.read_text()) if file.is_file() else {}
+
+    def batch(self, ids: list[str]) -> Batch:
+        """Load and measure images; what an image's measurement is depends on (seed, image id) alone."""
+        clean = torch.stack([self.images.load(image_id) for image_id in ids])
+        operator = self.operator.for_images(ids, self.seed)
+        noise = ImageNoise(self.seed, ids, "measurement").randn_like(clean)
+        y = operator.measure(clean, self.noise_std, noise)
+        return Batch(ids, clean.to(self.device), operator.to(self.device), y.to(self.device))
+
+    def run(self) -> Path:
+        """Restore and score what is not done yet; returns the run's folder."""
+        with replacing(self.folder / "config.yaml") as partial:
+            partial.write_text(OmegaConf.to_yaml(naming_config(self.config)))
+        write_json(self.folder / "run.json", self.provenance)
+        pending = self.store.pending(self.ids)
+        size = self.config.runner.batch_size
+        label = f"{self.config.task.name} σ_y={self.noise_std:g} · {self.config.method.name}"
+        with tqdm(total=len(self.ids), initial=len(self.ids) - len(pending), unit="img", desc=label) as bar:
+            for start in range(0, len(pending), size):
+                began = time.monotonic()
+                batch = self.batch(pending[start : start + size])
+                self.keep_inputs(batch)
+                self.store.commit(self.restore(batch))
+                self.provenance["wall_seconds"] += time.monotonic() - began
+                bar.update(len(batch.ids))
+        write_json(self.folder / "run.json", self.provenance)
+        return self.folder
+
+    def keep_inputs(self, batch: Batch) -> None:
+        """Keep references (pictures and features) and measurements, each once for all methods."""
+        references = self.results / "references" / self.config.dataset.name
+        features = FeatureFile(references / "features.npz")
+        new = [i for i, image_id in enumerate(batch.ids) if not features.has(image_id, self.metrics.feature_names)]
+        if new:
+            features.add([batch.ids[i] for i in new], self.metrics.features(as_saved(batch.clean[new])))
+            features.write(self.images.ids)
+        shown = batch.operator.picture(batch.y)
+        measurements = self.task_folder / "measurements" / f"{self.noise_std:g}-{self.seed}"
+        for i, image_id in enumerate(batch.ids):
+            for file, image in ((references, batch.clean[i]), (measurements, shown[i])):
+                if not (file / f"{image_id}.png").exists():
+                    save_png(image, file / f"{image_id}.png")
+
+    def restore(self, batch: Batch) -> list[dict[str, Any]]:
+        """Restore one batch, save pictures and features, and return its rows."""
+        denoiser, memory = Denoiser(self.prior), PeakMemory(self.device)
+        rng = ImageNoise(self.seed, batch.ids, "method")
+        memory.start()
+        began = time.monotonic()
+        restored = self.method.restore(batch.y, batch.operator, self.noise_std, denoiser, rng)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        seconds, peak = time.monotonic() - began, memory.peak()
+
+        residual = batch.operator.residual(restored, batch.y)
+        healthy = self.healthy(batch, restored, residual)
+        saved = as_saved(restored.nan_to_num(0.0, 0.0, 0.0))
+        scores = self.metrics(saved, as_saved(batch.clean))
+        kept = [i for i in range(len(batch.ids)) if healthy[i]]
+        if kept:
+            self.store.features.add([batch.ids[i] for i in kept], self.metrics.features(saved[kept]))
+        rows = []
+        for i, image_id in enumerate(batch.ids):
+            if torch.isfinite(restored[i]).all():
+                self.store.save_image(image_id, restored[i])
+            rows.append(
+                {"image_id": image_id}
+                | {name: float(values[i]) if healthy[i] else float("nan") for name, values in scores.items()}
+                | {"residual": float(residual[i]), "nfe": denoiser.nfe, "vjp": denoiser.vjp}
+                | {"seconds": seconds / len(batch.ids), "memory_mb": peak}
+                | {"status": "ok" if healthy[i] else "diverged"}
+            )
+        return rows
+
+    def healthy(self, batch: Batch, restored: Tensor, residual: Tensor) -> list[bool]:
+        """Which images did not diverge: finite, and no further from the measurement than a grey image is.
+
+        The bound on ‖y − H x‖ is ‖Uᵀy‖ plus the noise's expected norm σ_y √rank(H).
+        """
+        rank = (batch.operator.singular_values > 0).flatten(-3).sum(dim=-1)
+        grey = batch.operator.residual(torch.zeros_like(restored), batch.y)
+        bounded = residual <= grey + self.noise_std * rank.sqrt()
+        return (restored.flatten(1).isfinite().all(dim=1) & bounded).tolist()
+
+
+def run_cell(config: DictConfig) -> Path:
+    """Check and run one cell; returns the run's folder."""
+    return Cell(config).run()

@@ -1,0 +1,69 @@
+"""How a run was made: what run.json says, and what names a run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+NOT_NAMING = ("runner", "tracker", "experiment")
+"""Groups of the configuration that do not change a result, and so do not name a run."""
+
+PACKAGES = ("vml-bench", "torch", "torchvision", "diffusers", "torchmetrics", "lpips", "clean-fid", "numpy", "scipy")
+
+
+def naming_config(config: DictConfig) -> DictConfig:
+    """The resolved configuration without the groups that do not change a result."""
+    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    for group in NOT_NAMING:
+        resolved.pop(group, None)
+    return resolved
+
+
+def run_name(config: DictConfig) -> str:
+    """Ten hexadecimal digits of the sha256 of the naming configuration, keys sorted."""
+    return hashlib.sha256(OmegaConf.to_yaml(naming_config(config), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def git_revision() -> str:
+    """The commit this code was run from, "-dirty" behind it where files differ; "unknown" outside a checkout."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return "unknown"
+    answer = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() or "unknown"
+
+
+def installed(package: str) -> str | None:
+    """The installed version of a package, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def environment(device: torch.device) -> dict:
+    """Software and hardware of this process."""
+    return {
+        "git": git_revision(),
+        "python": platform.python_version(),
+        "packages": {package: installed(package) for package in PACKAGES},
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine(),
+        "device_type": device.type,
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
