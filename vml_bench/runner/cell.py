@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
 from vml_bench.runner.memory import PeakMemory
 from vml_bench.runner.provenance import environment, naming_config, run_name
-from vml_bench.runner.resources import build, shared, weights_of
+from vml_bench.runner.resources import build, shared
 from vml_bench.runner.store import FeatureFile, RunStore, write_json
 from vml_bench.runner.validation import choose_device, validate
 
@@ -82,7 +83,7 @@ class Cell:
         self.metrics = shared(config.metrics, "metrics", self.device)
 
     def _provenance(self) -> dict[str, Any]:
-        weights = weights_of(self.config.prior)
+        weights: Path | None = getattr(self.prior, "weights", None)
         provenance = {
             "run": self.name,
             "dataset": self.config.dataset.name,
@@ -106,8 +107,6 @@ class Cell:
         return provenance
 
     def _earlier(self) -> dict[str, Any]:
-        import json
-
         file = self.folder / "run.json"
         return json.loads(file.read_text()) if file.is_file() else {}
 

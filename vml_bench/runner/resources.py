@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,12 +43,3 @@ def shared(config: DictConfig, what: str, device: torch.device | None = None) ->
             built = built.to(device)
         _built[key] = built
     return _built[key]
-
-
-def weights_of(config: DictConfig) -> Path | None:
-    """The weight file of a learned prior, None for a closed-form one."""
-    from vml_bench.priors.unet import shipped_checkpoint
-
-    if "checkpoint" not in config:
-        return None
-    return Path(config.checkpoint) if config.checkpoint else shipped_checkpoint()
