@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from vml_bench.data.images import as_saved, save_png
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.files import replacing, sha256
+from vml_bench.metrics import MetricSuite
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
+from vml_bench.runner.compute import Compute, ComputedPrior
 from vml_bench.runner.memory import PeakMemory
 from vml_bench.runner.provenance import environment, naming_config, run_name
 from vml_bench.runner.resources import build, shared
@@ -63,11 +67,15 @@ class Cell:
         self.seed: int = config.seed
         self.noise_std: float = float(config.task.noise_std)
         self.device = choose_device(config.runner.device)
-        self.images: ImageSet = shared(config.dataset.images, "dataset")
+        self.images: ImageSet = shared(
+            "dataset", lambda: build(config.dataset.images, "dataset"), config.dataset.images
+        )
         self.ids = self.images.ids[: config.runner.limit]
         self.operator: SpectralOperator = build(config.task.operator, "task")(image_shape=self.images.image_shape)
         self.method = build(config.method.sampler, "method")
-        self.prior = shared(config.prior.model, "prior", self.device)
+        self.compute = Compute(**config.compute)
+        self.compute.apply_globally()
+        self.prior = self._prior()
         if tuple(self.prior.image_shape) != tuple(self.images.image_shape):
             raise InputError(
                 f"prior {config.prior.name} knows images of shape {tuple(self.prior.image_shape)}, "
@@ -80,7 +88,20 @@ class Cell:
         self.folder = self.task_folder / config.method.name / self.name
         self.store = RunStore(self.folder, self.images.ids)
         self.provenance = self._provenance()
-        self.metrics = shared(config.metrics, "metrics", self.device)
+        self.metrics: MetricSuite = shared(
+            "metrics", lambda: build(config.metrics, "metrics").to(self.device), config.metrics, self.device
+        )
+
+    def _prior(self) -> ComputedPrior:
+        """The prior on its device, computed as `compute` says; built once for all cells that share both."""
+
+        def computed() -> ComputedPrior:
+            prior = build(self.config.prior.model, "prior")
+            if hasattr(prior, "to"):
+                prior = prior.to(self.device)
+            return ComputedPrior(prior, self.compute, self.device)
+
+        return shared("prior", computed, self.config.prior.model, self.config.compute, self.device)
 
     def _provenance(self) -> dict[str, Any]:
         weights: Path | None = getattr(self.prior, "weights", None)
@@ -93,6 +114,7 @@ class Cell:
             "synthetic": bool(self.config.prior.get("synthetic", False)),
             "ids": list(self.ids),
             "manifest": self.images.manifest(self.ids),
+            "compute": {**asdict(self.compute), "difference": self.prior.difference},
             "environment": environment(self.device),
             "runner": OmegaConf.to_container(self.config.runner, resolve=True),
             "wall_seconds": 0.0,
@@ -127,15 +149,38 @@ class Cell:
         size = self.config.runner.batch_size
         label = f"{self.config.task.name} σ_y={self.noise_std:g} · {self.config.method.name}"
         with tqdm(total=len(self.ids), initial=len(self.ids) - len(pending), unit="img", desc=label) as bar:
-            for start in range(0, len(pending), size):
+            while pending:
                 began = time.monotonic()
-                batch = self.batch(pending[start : start + size])
+                batch = self.batch(pending[:size])
                 self.keep_inputs(batch)
-                self.store.commit(self.restore(batch))
+                try:
+                    rows = self.restore(batch)
+                except torch.cuda.OutOfMemoryError as error:
+                    size = self.smaller(len(batch.ids), error)
+                    continue
+                self.store.commit(rows)
+                pending = pending[size:]
                 self.provenance["wall_seconds"] += time.monotonic() - began
                 bar.update(len(batch.ids))
         write_json(self.folder / "run.json", self.provenance)
         return self.folder
+
+    def smaller(self, size: int, error: torch.cuda.OutOfMemoryError) -> int:
+        """Half the batch size that ran out of memory; run.json keeps what it came down to.
+
+        Raises:
+            InputError: one image alone does not fit.
+        """
+        if size == 1:
+            raise InputError(
+                f"one image under {self.config.method.name} does not fit into the memory of {self.device}",
+                "set compute.gradient_checkpointing=true or compute.dtype=bfloat16, or use a larger GPU",
+            ) from error
+        gc.collect()
+        torch.cuda.empty_cache()
+        self.provenance["batch_size_after_out_of_memory"] = size // 2
+        tqdm.write(f"out of memory at {size} images; going on with {size // 2}", file=sys.stderr)
+        return size // 2
 
     def keep_inputs(self, batch: Batch) -> None:
         """Keep references (pictures and features) and measurements, each once for all methods."""

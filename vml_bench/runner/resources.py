@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,8 +23,7 @@ def build(config: DictConfig, what: str, *arguments: Any, **keywords: Any) -> An
         what: name of the group, for messages.
     """
     try:
-        built = instantiate(config, *arguments, **keywords)
-        return built
+        return instantiate(config, *arguments, **keywords)
     except InstantiationException as error:
         cause = error.__cause__
         while cause is not None and not isinstance(cause, InputError):
@@ -34,12 +34,19 @@ def build(config: DictConfig, what: str, *arguments: Any, **keywords: Any) -> An
         raise InputError(f"{what} cannot be built: {reason}", f"check conf/{what}") from error
 
 
-def shared(config: DictConfig, what: str, device: torch.device | None = None) -> Any:
-    """Build a node, or return what an equal node built before; networks are moved to `device` once."""
-    key = f"{what}@{device}\n{OmegaConf.to_yaml(config, resolve=True, sort_keys=True)}"
+def shared(what: str, make: Callable[[], Any], *depends: DictConfig | torch.device) -> Any:
+    """What `make` builds, or what it built before for equal `depends`.
+
+    Args:
+        what: name of the thing.
+        make: builds it.
+        depends: all that it depends on: configuration nodes, the device.
+    """
+    parts = [
+        OmegaConf.to_yaml(part, resolve=True, sort_keys=True) if isinstance(part, DictConfig) else str(part)
+        for part in depends
+    ]
+    key = "\n".join([what, *parts])
     if key not in _built:
-        built = build(config, what)
-        if device is not None and hasattr(built, "to"):
-            built = built.to(device)
-        _built[key] = built
+        _built[key] = make()
     return _built[key]

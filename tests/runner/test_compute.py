@@ -1,0 +1,100 @@
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from vml_bench.errors import InputError
+from vml_bench.priors.closed_form import random_gaussian
+from vml_bench.priors.unet import load_edm_prior
+from vml_bench.runner.cell import Cell, run_cell
+from vml_bench.runner.compute import Compute, ComputedPrior
+
+CPU = torch.device("cpu")
+
+
+def computed(**options):
+    return ComputedPrior(load_edm_prior(), Compute(**options), CPU)
+
+
+def test_the_default_is_the_prior_itself():
+    prior, plain = computed(), load_edm_prior()
+    x = torch.randn(1, *plain.image_shape)
+    assert prior.difference == {}
+    assert torch.equal(prior(x, 0.5), plain(x, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("options", "least", "most"),
+    [
+        ({"dtype": "bfloat16"}, 1e-4, 5e-2),
+        ({"channels_last": True}, 0, 1e-4),
+        ({"gradient_checkpointing": True}, 0, 1e-5),
+    ],
+)
+def test_what_an_option_changes_is_measured_against_single_precision(options, least, most):
+    prior = computed(**options)
+    assert prior.difference.keys() == {"0.05", "0.5", "5"}
+    for change in prior.difference.values():
+        assert max(change.values()) <= most
+    assert max(change["vjp"] for change in prior.difference.values()) >= least
+    assert prior(torch.randn(1, *prior.image_shape), 0.5).dtype == torch.float32
+
+
+def test_checkpointing_computes_the_network_again_in_the_backward_pass():
+    prior = load_edm_prior()
+    passes = []
+    prior.network.mid_block.resnets[0].register_forward_pre_hook(lambda *_: passes.append(1))
+    prior.network.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: passes.append(1))
+    ComputedPrior(prior, Compute(gradient_checkpointing=True), CPU)
+    assert len(passes) > 2 * 2 * 3
+
+
+def test_unknown_options_and_priors_without_a_network_are_refused():
+    with pytest.raises(InputError, match=r"compute.dtype=float8 is unknown"):
+        Compute(dtype="float8")
+    prior = random_gaussian(image_shape=(1, 1, 4), seed=0)
+    ComputedPrior(prior, Compute(), CPU)
+    with pytest.raises(InputError, match=r"compute.channels_last is set, but this prior has no network"):
+        ComputedPrior(prior, Compute(channels_last=True), CPU)
+
+
+def test_options_name_the_run_and_stand_in_its_record(cell_config):
+    cell = ("task=sr4", "method=ddrm", "runner.limit=1", "method.sampler.schedule.levels=2")
+    exact, half = (run_cell(cell_config(*cell, *more)) for more in ((), ("compute.dtype=bfloat16",)))
+    assert exact.name != half.name
+    record = json.loads((half / "run.json").read_text())["compute"]
+    assert record["dtype"] == "bfloat16"
+    assert record["difference"]["0.5"]["denoised"] > 0
+
+
+def test_out_of_memory_halves_the_batch_and_the_run_goes_on(cell_config, tmp_path, monkeypatch):
+    cell = ("task=inpaint_random", "method=ddrm", "runner.limit=5", "method.sampler.schedule.levels=2")
+    whole = run_cell(cell_config(*cell, f"runner.results_dir={tmp_path}/whole"))
+    config = cell_config(*cell, f"runner.results_dir={tmp_path}/short")
+    call, sizes = ComputedPrior.__call__, []
+
+    def short_of_memory(self, x, sigma):
+        if len(x) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(x))
+        return call(self, x, sigma)
+
+    monkeypatch.setattr(ComputedPrior, "__call__", short_of_memory)
+    folder = run_cell(config)
+    assert sizes == [2, 2, 2, 2, 1, 1]
+    assert json.loads((folder / "run.json").read_text())["batch_size_after_out_of_memory"] == 2
+    short, long = (pd.read_parquet(run / "images.parquet").set_index("image_id") for run in (folder, whole))
+    assert list(short.index) == list(long.index)
+    assert (short.psnr - long.psnr).abs().max() < 0.01
+
+
+def test_an_image_that_does_not_fit_is_an_error_with_its_remedy(cell_config, monkeypatch):
+    cell = Cell(cell_config("task=sr4", "method=ddrm", "runner.limit=2", "method.sampler.schedule.levels=2"))
+
+    def no_memory(self, x, sigma):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ComputedPrior, "__call__", no_memory)
+    with pytest.raises(InputError, match="gradient_checkpointing=true"):
+        cell.run()

@@ -1,0 +1,137 @@
+"""How the network is computed: precision, memory layout, compilation; and what each choice changes.
+
+The default is exact single precision. Anything else is measured against it when the prior is built, and
+the difference stands in run.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from vml_bench.errors import InputError
+from vml_bench.noise import ImageNoise
+from vml_bench.priors.base import Prior
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PROBED = (0.05, 0.5, 5.0)
+"""Noise levels at which a choice is measured, narrowed to the prior's range."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Options of the network's computation; they name a run, for they change its numbers a little.
+
+    Attributes:
+        dtype: "float32", or "bfloat16" or "float16" for autocast of the network.
+        channels_last: keep activations with channels innermost.
+        compile: `torch.compile` the network; its first pass takes minutes.
+        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+        tf32: let CUDA's float32 products and convolutions round their factors to TensorFloat-32.
+
+    Raises:
+        InputError: an unknown dtype.
+    """
+
+    dtype: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    tf32: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InputError(f"compute.dtype={self.dtype} is unknown", f"choose among {', '.join(DTYPES)}")
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing differs from plain single precision."""
+        return self == Compute()
+
+    def autocast(self, device: torch.device) -> AbstractContextManager:
+        """The autocast context of `dtype`; none for float32."""
+        if self.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, dtype=DTYPES[self.dtype])
+
+    def apply_globally(self) -> None:
+        """Set what torch keeps for the whole process: TF32 on or off."""
+        torch.backends.cuda.matmul.allow_tf32 = self.tf32
+        torch.backends.cudnn.allow_tf32 = self.tf32
+
+
+class ComputedPrior:
+    """A prior whose network is computed as `Compute` says.
+
+    Args:
+        prior: a learned prior (with `network`) or, if `compute` is exact, any.
+        compute: the options.
+        device: where the prior lies.
+
+    Attributes:
+        difference: for each probed σ, the relative L2 change of D and of Jᵀv against plain single
+            precision; empty where the options are exact.
+
+    Raises:
+        InputError: options for a prior that has no network.
+    """
+
+    def __init__(self, prior: Prior, compute: Compute, device: torch.device) -> None:
+        self.sigma_min = prior.sigma_min
+        self.sigma_max = prior.sigma_max
+        self.image_shape = prior.image_shape
+        self.weights = getattr(prior, "weights", None)
+        self._prior = prior
+        self._compute = compute
+        self._device = device
+        self.difference: dict[str, dict[str, float]] = {}
+        if compute.exact:
+            return
+        network = getattr(prior, "network", None)
+        if not isinstance(network, nn.Module):
+            chosen = [field.name for field in fields(compute) if getattr(compute, field.name) != field.default]
+            raise InputError(
+                f"compute.{chosen[0]} is set, but this prior has no network",
+                "leave compute.* alone for closed-form priors",
+            )
+        Compute().apply_globally()
+        exact = self._probe(prior)
+        compute.apply_globally()
+        if compute.channels_last:
+            network.to(memory_format=torch.channels_last)
+        if compute.gradient_checkpointing:
+            network.enable_gradient_checkpointing()
+        if compute.compile:
+            prior.network = torch.compile(network)
+        changed = self._probe(self)
+        self.difference = {
+            f"{sigma:g}": {"denoised": relative(d, d_exact), "vjp": relative(v, v_exact)}
+            for (sigma, d_exact, v_exact), (_, d, v) in zip(exact, changed, strict=True)
+        }
+
+    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """D(x, σ) in x's own dtype, whatever the network's is."""
+        with self._compute.autocast(self._device):
+            return self._prior(x, sigma).to(x.dtype)
+
+    def _probe(self, denoise: Callable[[Tensor, float], Tensor]) -> list[tuple[float, Tensor, Tensor]]:
+        noise = ImageNoise(0, ["probe"], "compute")
+        probes = []
+        for sigma in PROBED:
+            sigma = min(max(sigma, self.sigma_min), self.sigma_max)
+            shape = torch.empty(1, *self.image_shape, device=self._device)
+            x = (sigma * noise.randn_like(shape)).requires_grad_()
+            with torch.enable_grad():
+                denoised = denoise(x, sigma)
+            (product,) = torch.autograd.grad(denoised, x, grad_outputs=noise.randn_like(shape))
+            probes.append((sigma, denoised.detach(), product))
+        return probes
+
+
+def relative(changed: Tensor, exact: Tensor) -> float:
+    """‖changed − exact‖ / ‖exact‖."""
+    return float((changed - exact).norm() / exact.norm())
