@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -40,13 +44,57 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         ) from error
 
 
-def load_exactly(network: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Copy `tensors` into `network` if, and only if, names and shapes agree one for one.
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Read a file of named tensors and nothing else: safetensors, or what `torch.save` wrote of a flat dictionary.
+
+    Pickles are read by torch's weights-only unpickler, which runs nothing; its zip files are mapped into
+    memory, so that only what is used of them is ever read.
+
+    Raises:
+        InputError: the file is missing or broken, or holds anything but floating-point tensors by name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"weight file {path} does not exist", "set prior.checkpoint to a file that does")
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # what a broken or hostile pickle raises is up to the pickle
+        raise InputError(*_why_unreadable(path, error)) from error
+    entries = dict(content) if isinstance(content, Mapping) else {f"one {type(content).__name__}": None}
+    odd = [
+        str(name) for name, value in entries.items() if not (isinstance(value, Tensor) and value.is_floating_point())
+    ]
+    if odd or not entries:
+        raise InputError(
+            f"weight file {path} is no dictionary of floating-point tensors: it holds {_listed(odd) or 'nothing'}",
+            "set prior.checkpoint to a file of weights alone",
+        )
+    return entries
+
+
+def _why_unreadable(path: Path, error: Exception) -> tuple[str, str]:
+    """Problem and remedy for a file that could not be read."""
+    if isinstance(error, pickle.UnpicklingError):
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        return (
+            f"weight file {path} holds something other than tensors"
+            + (f" (its pickle asks for {asked[1]})" if asked else "")
+            + ": it was refused, and nothing of it was run",
+            "fetch the published file again",
+        )
+    reason = str(error).split(". ")[0].strip() or type(error).__name__
+    return f"weight file {path} is not a whole file of tensors ({reason})", "copy or fetch it again"
+
+
+def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Compare the names and shapes of `tensors` with those a network needs, one for one.
 
     Raises:
         InputError: any tensor is missing, unknown or of another shape; lists them.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     faults = [f"missing {name} {expected[name]}" for name in expected.keys() - found.keys()]
     faults += [f"unknown {name} {found[name]}" for name in found.keys() - expected.keys()]
@@ -56,9 +104,22 @@ def load_exactly(network: nn.Module, tensors: Mapping[str, Tensor], source: str 
         if expected[name] != found[name]
     ]
     if faults:
-        listed = ", ".join(sorted(faults)[:SHOWN]) + (f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
         raise InputError(
-            f"checkpoint {source} does not fit the network: {listed}",
+            f"checkpoint {source} does not fit the network: {_listed(sorted(faults))}",
             "set prior.checkpoint to the file this prior names",
         )
+
+
+def load_exactly(network: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """Copy `tensors` into `network` if, and only if, names and shapes agree one for one.
+
+    Raises:
+        InputError: any tensor is missing, unknown or of another shape; lists them.
+    """
+    check_tensors({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, tensors, source)
     network.load_state_dict(dict(tensors))
+
+
+def _listed(faults: list[str]) -> str:
+    """The first few of a list, and how many more there are."""
+    return ", ".join(faults[:SHOWN]) + (f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
