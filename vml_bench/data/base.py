@@ -30,9 +30,21 @@ class ImageSet(ABC):
         """
 
     def manifest(self, ids: tuple[str, ...]) -> str:
-        """sha256 over the ids and the pixels of `ids`, in order: which images exactly were used."""
+        """sha256 over the ids and the pixels of `ids`, in order: which images exactly were used.
+
+        Raises:
+            InputError: one of the images cannot be used.
+        """
         digest = hashlib.sha256()
         for image_id in ids:
             digest.update(image_id.encode() + b"\0")
             digest.update(self.load(image_id).numpy().tobytes())
         return digest.hexdigest()
+
+    def files_sha256(self, ids: tuple[str, ...]) -> dict[str, str]:
+        """sha256 by id of what each image was read from: the bytes of its file, here of its pixels.
+
+        Raises:
+            InputError: one of the images cannot be used.
+        """
+        return {image_id: hashlib.sha256(self.load(image_id).numpy().tobytes()).hexdigest() for image_id in ids}

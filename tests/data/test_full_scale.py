@@ -1,0 +1,245 @@
+"""FFHQ, ImageNet and CelebA-HQ in the layouts in which people have them."""
+
+import io
+
+import numpy as np
+import pyarrow
+import pytest
+import torch
+from PIL import Image
+from pyarrow import parquet
+
+from vml_bench.data import FFHQ, CelebAHQ, ImageNet
+from vml_bench.data.resize import centre_crop
+from vml_bench.errors import InputError
+
+
+def noise(seed, size=(256, 256)):
+    small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BILINEAR)
+
+
+def put(root, *names, size=(256, 256), mode="RGB"):
+    for seed, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        noise(seed, size).convert(mode).save(root / name)
+
+
+def as_uint8(image):
+    return ((image + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def reference_crop(pixels, side):
+    """guided-diffusion's rule, worked out with the reference's own calls on arrays: a second writing of it."""
+    image = Image.fromarray(pixels)
+    while min(*image.size) >= 2 * side:
+        image = image.resize(tuple(length // 2 for length in image.size), resample=Image.BOX)
+    scale = side / min(*image.size)
+    array = np.array(image.resize(tuple(round(length * scale) for length in image.size), resample=Image.BICUBIC))
+    top, left = (array.shape[0] - side) // 2, (array.shape[1] - side) // 2
+    return array[top : top + side, left : left + side]
+
+
+@pytest.mark.parametrize("layout", ["{:05d}.png", "00000/{:05d}.png"])
+def test_ffhq_is_found_flat_and_in_folders_of_a_thousand(tmp_path, layout):
+    put(tmp_path, *(layout.format(number) for number in range(3)))
+    images = FFHQ(tmp_path, first=3)
+    assert images.ids == ("00000", "00001", "00002")
+    assert images.missing() == ()
+    assert images.manifest(images.ids)
+    np.testing.assert_array_equal(as_uint8(images.load("00001")), np.asarray(noise(1)))
+
+
+def test_a_missing_ffhq_image_is_not_replaced_by_the_next(tmp_path):
+    put(tmp_path, "00000.png", "00002.png")
+    images = FFHQ(tmp_path, first=2)
+    assert images.missing() == ("00001",)
+    assert images.manifest(("00000",))
+    with pytest.raises(InputError, match=r"1 \(00001\) of 2 images missing"):
+        images.manifest(images.ids)
+    with pytest.raises(InputError, match=r"98 \(00001, 00003, 00004 …\) of 100 images missing"):
+        FFHQ(tmp_path).manifest(FFHQ(tmp_path).ids)
+
+
+@pytest.mark.parametrize("reduce", ["box", "lanczos", "bicubic"])
+def test_originals_of_1024_are_reduced(tmp_path, reduce):
+    pixels = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "00000.png")
+    image = as_uint8(FFHQ(tmp_path, first=1, reduce=reduce).load("00000"))
+    assert image.shape == (256, 256, 3)
+    if reduce == "box":
+        np.testing.assert_array_equal(image, reference_crop(pixels, 256))
+        assert np.abs(image - pixels.reshape(256, 4, 256, 4, 3).mean((1, 3))).max() <= 2
+    else:
+        expected = Image.fromarray(pixels).resize((256, 256), getattr(Image.Resampling, reduce.upper()))
+        np.testing.assert_array_equal(image, np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "says"),
+    [
+        ((512, 512), "RGB", "512×512 pixels, not 256×256 or 1024×1024"),
+        ((256, 255), "RGB", "256×255 pixels"),
+        ((256, 256), "L", "greyscale"),
+    ],
+)
+def test_ffhq_takes_nothing_else(tmp_path, size, mode, says):
+    put(tmp_path, "00000.png", size=size, mode=mode)
+    images = FFHQ(tmp_path, first=1)
+    with pytest.raises(InputError, match=says):
+        images.manifest(images.ids)
+
+
+def test_lists_choose_and_order(tmp_path):
+    root = tmp_path / "images"
+    put(root, "00000.png", "00001.png", "00002.png")
+    listed = tmp_path / "list.txt"
+    listed.write_text("# mine\n00002\n\nsub/00000.png 7\n")
+    assert FFHQ(root, list=listed).ids == ("00002", "00000")
+    listed.write_text("00000\n00009\n")
+    images = FFHQ(root, list=listed)
+    with pytest.raises(InputError, match=r"1 \(00009\) of 2 images missing"):
+        images.manifest(images.ids)
+    listed.write_text("00000\n00000.png\n")
+    with pytest.raises(InputError, match="names 00000 more than once"):
+        FFHQ(root, list=listed)
+    listed.write_text("\n")
+    with pytest.raises(InputError, match="names no image"):
+        FFHQ(root, list=listed)
+    with pytest.raises(InputError, match="cannot be read"):
+        FFHQ(root, list=tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("options", [{"first": 0}, {"first": True}, {"first": "ten"}, {"reduce": "nearest"}])
+def test_options_that_cannot_be_used_are_refused(tmp_path, options):
+    put(tmp_path, "00000.png")
+    key = next(iter(options))
+    with pytest.raises(InputError, match=f"dataset.{key}="):
+        FFHQ(tmp_path, **options)
+    with pytest.raises(InputError, match="is not a folder"):
+        FFHQ(tmp_path / "none")
+
+
+SIZES = [(500, 375), (375, 500), (256, 256), (255, 300), (1100, 513), (1023, 2049), (40, 30), (512, 512), (300, 257)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_imagenet_is_prepared_as_guided_diffusion_does(size):
+    pixels = np.random.default_rng(1).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    np.testing.assert_array_equal(centre_crop(Image.fromarray(pixels), 256, "a"), reference_crop(pixels, 256))
+
+
+@pytest.mark.parametrize("layout", ["ILSVRC2012_val_{:08d}.JPEG", "n0144076{0}/ILSVRC2012_val_{0:08d}.JPEG"])
+def test_imagenet_is_found_flat_and_by_class(tmp_path, layout):
+    put(tmp_path, *(layout.format(number) for number in (3, 1, 2)), size=(320, 280))
+    images = ImageNet(tmp_path, first=2)
+    assert images.ids == ("ILSVRC2012_val_00000001", "ILSVRC2012_val_00000002")
+    assert images.load(images.ids[0]).shape == (3, 256, 256)
+    assert len(ImageNet(tmp_path, first=None).ids) == 3
+    with pytest.raises(InputError, match=r"holds 3 of the 100 images.*dataset.first=3"):
+        ImageNet(tmp_path)
+
+
+def test_imagenets_grey_and_cmyk_jpegs_become_rgb(tmp_path):
+    put(tmp_path, "grey.JPEG", mode="L")
+    put(tmp_path, "print.JPEG", mode="CMYK")
+    put(tmp_path, "clear.png", mode="RGBA")
+    images = ImageNet(tmp_path, first=3)
+    grey = images.load("grey")
+    assert torch.equal(grey[0], grey[2])
+    expected = np.asarray(Image.open(tmp_path / "print.JPEG").convert("RGB"))
+    np.testing.assert_array_equal(as_uint8(images.load("print")), expected)
+    with pytest.raises(InputError, match="transparent: mode RGBA, not RGB or L or CMYK"):
+        images.load("clear")
+
+
+def test_a_sliver_of_an_image_is_not_blown_up(tmp_path):
+    Image.new("RGB", (50_000, 1)).save(tmp_path / "sliver.png")
+    with pytest.raises(InputError, match="50000×1 pixels, 12800000×256 once its short side is 256"):
+        ImageNet(tmp_path, first=1).load("sliver")
+
+
+def celeba_files(root):
+    (root / "CelebA-HQ-to-CelebA-mapping.txt").write_text(
+        "idx    orig_idx    orig_file\n0  119613  119614.jpg\n2  7  000008.jpg\n10  6  000007.jpg\n11  5  000006.jpg\n"
+    )
+    (root / "list_eval_partition.txt").write_text("000006.jpg 1\n000007.jpg 2\n000008.jpg 2\n119614.jpg 0\n")
+
+
+def test_celebahq_takes_celebas_own_test_part(tmp_path):
+    put(tmp_path, *(f"CelebA-HQ-img/{number}.jpg" for number in (0, 2, 10, 11)), size=(1024, 1024))
+    assert CelebAHQ(tmp_path, first=4).ids == ("0", "2", "10", "11")
+    celeba_files(tmp_path)
+    assert CelebAHQ(tmp_path, first=None).ids == ("2", "10")
+    assert CelebAHQ(tmp_path, first=1).load("2").shape == (3, 256, 256)
+    with pytest.raises(InputError, match="holds 2 of the 100"):
+        CelebAHQ(tmp_path)
+    (tmp_path / "list_eval_partition.txt").write_text("000006.jpg 1\n")
+    with pytest.raises(InputError, match="do not fit together"):
+        CelebAHQ(tmp_path)
+
+
+def write_parquet(file, images, paths):
+    def encoded(image):
+        stream = io.BytesIO()
+        image.save(stream, "PNG")
+        return stream.getvalue()
+
+    rows = [{"bytes": encoded(image), "path": path} for image, path in zip(images, paths, strict=True)]
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    table = pyarrow.table({"image": pyarrow.array(rows, kind), "label": [0] * len(rows)})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(table, file, row_group_size=2)
+
+
+@pytest.mark.parametrize(
+    ("paths", "ids"),
+    [
+        (["c.png", "x/a.png", "b.jpg", "d.png"], ("c", "a", "b", "d")),
+        ([None] * 4, ("00000", "00001", "00002", "00003")),
+        (["", "a", "b", "c"], ("00000", "00001", "00002", "00003")),
+    ],
+)
+@pytest.mark.parametrize("where", [".", "data"])
+def test_celebahq_is_read_from_parquet(tmp_path, paths, ids, where):
+    write_parquet(tmp_path / where / "validation-00000-of-00002.parquet", [noise(0), noise(1), noise(2)], paths[:3])
+    write_parquet(tmp_path / where / "validation-00001-of-00002.parquet", [noise(3)], paths[3:])
+    write_parquet(tmp_path / where / "train-00000-of-00001.parquet", [noise(9)], ["t"])
+    images = CelebAHQ(tmp_path, first=4)
+    assert images.ids == ids
+    assert images.manifest(ids)
+    for seed, image_id in enumerate(ids):
+        np.testing.assert_array_equal(as_uint8(images.load(image_id)), np.asarray(noise(seed)))
+    assert len(images.files_sha256(ids)) == 4
+
+
+def test_parquet_files_that_cannot_be_used_are_named(tmp_path):
+    file = tmp_path / "validation-0.parquet"
+    write_parquet(file, [noise(0), noise(1)], ["a.png", "b/a.png"])
+    with pytest.raises(InputError, match=r"row 0\) and .*row 1\) would share an id"):
+        CelebAHQ(tmp_path)
+    parquet.write_table(pyarrow.table({"pixels": [1]}), file)
+    with pytest.raises(InputError, match="no column image"):
+        CelebAHQ(tmp_path)
+    file.write_bytes(b"PAR1 torn")
+    with pytest.raises(InputError, match=r"validation-0.parquet cannot be read"):
+        CelebAHQ(tmp_path)
+    write_parquet(file, [noise(0, (64, 64))], ["a.png"])
+    with pytest.raises(InputError, match=r"row group 0, row 0\) is 64×64 pixels"):
+        CelebAHQ(tmp_path, first=1).load("a")
+    put(tmp_path, "a.png")
+    with pytest.raises(InputError, match=r"holds both images and validation-0\.parquet"):
+        CelebAHQ(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("ffhq256", 100), ("ffhq256_1k", 1000), ("imagenet256", 100), ("imagenet256_1k", 1000), ("celebahq256", 100)],
+)
+def test_the_configurations_compose_with_their_priors(cell_config, monkeypatch, name, count):
+    monkeypatch.setenv("VML_BENCH_DATA", "/data")
+    config = cell_config(f"dataset={name}")
+    assert config.dataset.first == count
+    assert config.dataset.images.name == name
+    assert config.prior.name == name.removesuffix("_1k")
+    assert config.dataset.images.root == f"/data/{name.removesuffix('_1k')}"

@@ -1,0 +1,58 @@
+"""How larger originals become the size of the data set; each rule is a published one."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from vml_bench.data.decode import MAX_PIXELS, too_large
+from vml_bench.errors import InputError
+
+REDUCTIONS = {
+    "box": None,
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+"""Pillow's antialiased filters; "box" is guided-diffusion's repeated halving."""
+
+
+def check_reduction(name: str) -> str:
+    """Return `name` if it is one of `REDUCTIONS`.
+
+    Raises:
+        InputError: it is not.
+    """
+    if name not in REDUCTIONS:
+        raise InputError(f"dataset.reduce={name} is no filter", f"choose among {', '.join(REDUCTIONS)}")
+    return name
+
+
+def reduce_to(image: Image.Image, side: int, name: str) -> Image.Image:
+    """A square image reduced to side×side by one of `REDUCTIONS`; one of that size already is left as it is."""
+    image = halve(image, side) if name == "box" else image
+    return image if image.size == (side, side) else image.resize((side, side), REDUCTIONS[name])
+
+
+def halve(image: Image.Image, side: int) -> Image.Image:
+    """Halve by the mean of each 2×2 block, in 8 bits, while the short side is at least twice `side`."""
+    while min(image.size) >= 2 * side:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    return image
+
+
+def centre_crop(image: Image.Image, side: int, label: str) -> Image.Image:
+    """guided-diffusion's preparation (Dhariwal and Nichol 2021, image_datasets.py, center_crop_arr).
+
+    Halve by box averages while the short side is at least twice `side`; then bicubic, so that the short side is
+    `side`; then the central square.
+
+    Raises:
+        InputError: so long and narrow that the resized image would be too large.
+    """
+    image = halve(image, side)
+    scale = side / min(image.size)
+    width, height = round(image.width * scale), round(image.height * scale)
+    if width * height > MAX_PIXELS:
+        raise too_large(label, f"{image.width}×{image.height} pixels, {width}×{height} once its short side is {side}")
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - side) // 2, (height - side) // 2
+    return image.crop((left, top, left + side, top + side))

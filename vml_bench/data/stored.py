@@ -1,0 +1,172 @@
+"""Data sets whose images are stored one by one, in files or in the rows of a Parquet table."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from vml_bench.data.base import ImageSet
+from vml_bench.data.images import from_uint8
+from vml_bench.errors import InputError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+class Stored(Protocol):
+    """One stored image; `str` names it in errors."""
+
+    def read(self) -> bytes:
+        """Its encoded bytes; raises OSError where they cannot be had."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image in a file of its own."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def read(self) -> bytes:
+        return self.path.read_bytes()
+
+
+class StoredImages(ImageSet):
+    """Images stored one by one; a subclass says how an image's bytes become pixels.
+
+    Each image is read and decoded once for `manifest`, which checks all that the run will use, and once more when
+    its turn comes; in between it may not change.
+
+    Args:
+        name: name under which results are filed.
+        image_shape: (3, H, W).
+        stored: where the images are, by id.
+        ids: ids of the data set, in order; some may be missing in `stored`.
+    """
+
+    def __init__(
+        self, name: str, image_shape: Sequence[int], stored: Mapping[str, Stored], ids: Iterable[str] | None = None
+    ) -> None:
+        self.name = name
+        self.image_shape = tuple(image_shape)
+        self.ids = tuple(stored if ids is None else ids)
+        self._stored = stored
+        self._sha256: dict[str, str] = {}
+        self._manifests: dict[tuple[str, ...], str] = {}
+
+    @abstractmethod
+    def prepare(self, data: bytes, label: str) -> Image.Image:
+        """Decode an image and bring it to the data set's size, RGB; raises InputError where it cannot be used."""
+
+    def missing(self, ids: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Those of `ids` (default: all of the data set) that are not stored."""
+        return tuple(image_id for image_id in (self.ids if ids is None else ids) if image_id not in self._stored)
+
+    def load(self, image_id: str) -> Tensor:
+        return from_uint8(np.asarray(self.prepare(self._read(image_id), str(self._stored[image_id]))))
+
+    def manifest(self, ids: tuple[str, ...]) -> str:
+        """See `ImageSet.manifest`.
+
+        Raises:
+            InputError: images are missing, cannot be used, or two ids hold the same bytes.
+        """
+        ids = tuple(ids)
+        if ids not in self._manifests:
+            self._refuse_missing(ids)
+            digest = super().manifest(ids)
+            self._refuse_copies(ids)
+            self._manifests[ids] = digest
+        return self._manifests[ids]
+
+    def files_sha256(self, ids: tuple[str, ...]) -> dict[str, str]:
+        for image_id in ids:
+            if image_id not in self._sha256:
+                self._read(image_id)
+        return {image_id: self._sha256[image_id] for image_id in ids}
+
+    def _read(self, image_id: str) -> bytes:
+        self._refuse_missing((image_id,))
+        stored = self._stored[image_id]
+        try:
+            data = stored.read()
+        except OSError as error:
+            raise InputError(f"image {stored} cannot be read ({error})", "replace the file or remove it") from error
+        digest = hashlib.sha256(data).hexdigest()
+        if self._sha256.setdefault(image_id, digest) != digest:
+            raise InputError(
+                f"image {stored} changed while it was in use", "start again with files that stay as they are"
+            )
+        return data
+
+    def _refuse_missing(self, ids: Sequence[str]) -> None:
+        missing = self.missing(ids)
+        if missing:
+            raise InputError(
+                f"data set '{self.name}': {some(missing)} of {len(ids)} images missing",
+                "put them in place, or take fewer with runner.limit or dataset.list",
+            )
+
+    def _refuse_copies(self, ids: Iterable[str]) -> None:
+        first: dict[str, str] = {}
+        for image_id in ids:
+            other = first.setdefault(self._sha256[image_id], image_id)
+            if other != image_id:
+                raise InputError(
+                    f"data set '{self.name}': {self._stored[other]} and {self._stored[image_id]} hold the same bytes",
+                    "remove or replace one of them, or leave it out with dataset.list",
+                )
+
+
+def some(ids: Sequence[str], shown: int = 3) -> str:
+    """ "7 (a, b, c …)": how many, and the first few by name."""
+    return f"{len(ids)} ({', '.join(ids[:shown])}{' …' if len(ids) > shown else ''})"
+
+
+def natural(text: str) -> list[str | int]:
+    """Sorting key that compares numbers as numbers: 2.jpg before 10.jpg."""
+    parts = re.split(r"(\d+)", text)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
+
+
+def find_images(name: str, root: str | Path, subfolders: bool = True) -> dict[str, ImageFile]:
+    """Images in a folder by id, which is the file's name without suffix, in natural order.
+
+    Args:
+        name: the data set, for errors.
+        root: the folder.
+        subfolders: look into its folders too, one level deep.
+
+    Raises:
+        InputError: no such folder, or two images with one id.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(
+            f"data set '{name}': {root} is not a folder",
+            "set dataset.root to the folder of images; `vml-bench doctor` says where published ones come from",
+        )
+    found: dict[str, ImageFile] = {}
+    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())] if subfolders else [root]
+    for file in (path for folder in folders for path in sorted(folder.iterdir())):
+        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
+            continue
+        if file.stem in found:
+            raise InputError(
+                f"data set '{name}': {file.relative_to(root)} and {found[file.stem].path.relative_to(root)} "
+                "would share an id",
+                "rename or remove one of them",
+            )
+        found[file.stem] = ImageFile(file)
+    return {image_id: found[image_id] for image_id in sorted(found, key=natural)}
