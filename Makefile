@@ -6,10 +6,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint prior card clean
+REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
+.PHONY: help install demo test test-slow lint prior card clean $(REPRODUCE)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make reproduce-ffhq | reproduce-imagenet | reproduce-celebahq   the paper's benchmark; PLAN=1: only its cost"
 
 install: $(STAMP) ## create the environment in .venv
 
@@ -21,6 +23,20 @@ $(STAMP): pyproject.toml
 demo: install ## restore 16 photographs under 3 tasks with 6 methods; ends with a leaderboard and pictures
 	$(BIN)/vml-bench run experiment=demo
 	$(BIN)/vml-bench leaderboard --results results/demo
+
+# PLAN=1 says what it would cost and stops. OFFLINE=1 fetches and checks nothing first. ARGS takes further Hydra
+# overrides (runner.batch_size=32 …), TABLE options of `vml-bench leaderboard`.
+$(REPRODUCE): reproduce-%: install ## the paper's benchmark on a GPU; PLAN=1: only say what it costs
+ifdef PLAN
+	$(BIN)/vml-bench plan experiment=reproduce_$* $(ARGS)
+else
+ifndef OFFLINE
+	$(BIN)/vml-bench fetch $*256-prior inception lpips
+	$(BIN)/vml-bench doctor $*
+endif
+	$(BIN)/vml-bench run experiment=reproduce_$* $(ARGS)
+	$(BIN)/vml-bench leaderboard --published $(TABLE)
+endif
 
 test: install ## run the tests
 	$(BIN)/python -m pytest

@@ -139,6 +139,18 @@ def test_a_run_begun_with_other_weights_is_not_continued(cell_config, tmp_path):
         Cell(config)
 
 
+def test_the_folder_of_the_images_does_not_name_a_run_but_their_bytes_are_held_to(cell_config, tmp_path):
+    def cell(folder, level):
+        folder.mkdir()
+        Image.new("RGB", (64, 64), level).save(folder / "a.png")
+        return cell_config("dataset=folder", f"dataset.root={folder}", "task=sr4", "method=pinv")
+
+    first = run_cell(cell(tmp_path / "here", 7))
+    assert run_cell(cell(tmp_path / "moved", 7)) == first
+    with pytest.raises(InputError, match="begun with another image under the id 'a'"):
+        run_cell(cell(tmp_path / "other", 8))
+
+
 def test_a_prior_of_another_size_is_refused(cell_config, tmp_path):
     for image_id in "ab":
         Image.new("RGB", (32, 32)).save(tmp_path / f"{image_id}.png")

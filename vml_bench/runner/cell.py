@@ -25,7 +25,7 @@ from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
 from vml_bench.runner.compute import Compute, ComputedPrior
 from vml_bench.runner.memory import PeakMemory
-from vml_bench.runner.provenance import environment, naming_config, run_name
+from vml_bench.runner.provenance import environment, run_name
 from vml_bench.runner.resources import build, shared
 from vml_bench.runner.store import FeatureFile, RunStore, write_json
 from vml_bench.runner.validation import choose_device, validate
@@ -114,6 +114,7 @@ class Cell:
             "synthetic": bool(self.config.prior.get("synthetic", False)),
             "ids": list(self.ids),
             "manifest": self.images.manifest(self.ids),
+            "files": self.images.files_sha256(self.ids),
             "compute": {**asdict(self.compute), "difference": self.prior.difference},
             "environment": environment(self.device),
             "runner": OmegaConf.to_container(self.config.runner, resolve=True),
@@ -124,6 +125,14 @@ class Cell:
             raise InputError(
                 f"{self.folder} was begun with other weights ({earlier['weights']['sha256'][:12]}…)",
                 "remove that folder, or choose another runner.results_dir",
+            )
+        files = earlier.get("files", {})
+        if changed := [
+            image_id for image_id, digest in provenance["files"].items() if files.get(image_id, digest) != digest
+        ]:
+            raise InputError(
+                f"{self.folder} was begun with another image under the id '{changed[0]}'",
+                "remove that folder, or give the other images a dataset.name of their own",
             )
         provenance["wall_seconds"] = earlier.get("wall_seconds", 0.0)
         return provenance
@@ -143,7 +152,7 @@ class Cell:
     def run(self) -> Path:
         """Restore and score what is not done yet; returns the run's folder."""
         with replacing(self.folder / "config.yaml") as partial:
-            partial.write_text(OmegaConf.to_yaml(naming_config(self.config)))
+            partial.write_text(OmegaConf.to_yaml(self.config, resolve=True))
         write_json(self.folder / "run.json", self.provenance)
         pending = self.store.pending(self.ids)
         size = self.config.runner.batch_size

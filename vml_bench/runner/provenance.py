@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import platform
@@ -19,8 +20,12 @@ PACKAGES = ("vml-bench", "torch", "torchvision", "diffusers", "torchmetrics", "l
 
 
 def naming_config(config: DictConfig) -> DictConfig:
-    """The resolved configuration without the groups that do not change a result."""
-    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    """The resolved configuration without the groups that do not change a result, nor where the images lie."""
+    named = copy.deepcopy(config)
+    OmegaConf.set_struct(named, False)
+    if "root" in named.dataset:
+        named.dataset.root = "…"
+    resolved = OmegaConf.create(OmegaConf.to_container(named, resolve=True))
     for group in NOT_NAMING:
         resolved.pop(group, None)
     return resolved

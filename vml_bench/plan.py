@@ -1,0 +1,197 @@
+"""What a sweep will cost before any of it is spent: evaluations counted exactly, time from one network pass.
+
+A method's evaluations are counted by running it, with a trivial denoiser in the network's place. The
+network is timed once forward and once with the Jacobian product, on the device that the sweep would use.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from vml_bench.data import ImageSet
+from vml_bench.denoiser import Denoiser
+from vml_bench.errors import InputError
+from vml_bench.noise import ImageNoise
+from vml_bench.priors.base import Prior, sigma_column
+from vml_bench.priors.networks import published_names
+from vml_bench.priors.synthetic import synthetic_prior
+from vml_bench.runner.compute import Compute, ComputedPrior
+from vml_bench.runner.progress import clock
+from vml_bench.runner.resources import build, shared
+from vml_bench.runner.validation import choose_device, validate
+
+PNG_SHARE = 0.65
+"""Size of a photograph's PNG over that of its raw pixels: 0.6 to 0.7 for FFHQ and ImageNet at 256×256."""
+ROW_BYTES = 16_000
+"""Bytes an image beside its pictures: its row, and 2048 + 256 features in single precision."""
+
+
+class StandardNormal:
+    """The prior N(0, I), D(x, σ) = x / (1 + σ²), with the noise range and shape of another: costs nothing.
+
+    Args:
+        prior: whose range and shape it takes.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        self.sigma_min = prior.sigma_min
+        self.sigma_max = prior.sigma_max
+        self.image_shape = prior.image_shape
+
+    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """D(x, σ)."""
+        return x / (1 + sigma_column(sigma, x).square())
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Seconds an image of one network evaluation.
+
+    Attributes:
+        forward: D alone.
+        with_vjp: D and Jᵀv.
+    """
+
+    forward: float
+    with_vjp: float
+
+
+def count(config: DictConfig, prior: Prior) -> tuple[int, int]:
+    """(NFE, VJP) an image of a cell's method on its task, counted by running it on `StandardNormal`."""
+    operator = build(config.task.operator, "task")(image_shape=prior.image_shape).for_images(["plan"], config.seed)
+    denoiser, noise = Denoiser(StandardNormal(prior)), ImageNoise(config.seed, ["plan"], "plan")
+    black, noise_std = torch.zeros(1, *prior.image_shape), float(config.task.noise_std)
+    y = operator.measure(black, noise_std, noise.randn_like(black))
+    build(config.method.sampler, "method").restore(y, operator, noise_std, denoiser, noise)
+    return denoiser.nfe, denoiser.vjp
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the second of two calls; the first warms up."""
+    for _ in range(2):
+        began = time.monotonic()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return time.monotonic() - began
+
+
+def calibrate(prior: Prior, batch_size: int, device: torch.device) -> Pass:
+    """Time the network at a batch size, forward and with the Jacobian product."""
+    x = torch.randn(batch_size, *prior.image_shape, device=device)
+    denoiser = Denoiser(prior)
+
+    def with_vjp() -> Tensor:
+        _, pull_back = denoiser.linearize(x, 1.0)
+        return pull_back(x)
+
+    return Pass(timed(lambda: denoiser(x, 1.0), device) / batch_size, timed(with_vjp, device) / batch_size)
+
+
+def prior_or_stand_in(config: DictConfig, device: torch.device) -> tuple[ComputedPrior, bool]:
+    """The cell's prior, or its network with arbitrary weights where its own are missing; and whether it is that."""
+    compute = Compute(**config.compute)
+    try:
+        prior, missing = build(config.prior.model, "prior"), False
+    except InputError:
+        if config.prior.checkpoint or config.prior.name not in published_names():
+            raise
+        prior, missing = synthetic_prior(config.prior.name), True
+    return ComputedPrior(prior.to(device), compute, device), missing
+
+
+def images_of(config: DictConfig) -> tuple[int, bool]:
+    """Number of images of a cell, and whether they are missing here, so that the number is the one asked for.
+
+    Raises:
+        InputError: the images are missing and the configuration does not say how many there should be.
+    """
+    limit = config.runner.limit
+    try:
+        images: ImageSet = shared("dataset", lambda: build(config.dataset.images, "dataset"), config.dataset.images)
+    except InputError as error:
+        asked = [n for n in (limit, config.dataset.get("first")) if n]
+        if not asked:
+            raise InputError(
+                f"{error.problem}, so they cannot be counted", f"{error.remedy}, or set runner.limit"
+            ) from error
+        return min(asked), True
+    return len(images.ids[:limit]), False
+
+
+def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
+    """Cost of each cell: a row a cell, in order.
+
+    Cells that share a prior and `compute` share one calibration: at the runner's batch size on a GPU, at one
+    image elsewhere. `frame.attrs["missing"]` names what stood in for something that is not here.
+
+    Returns:
+        Columns dataset, task, noise_std, method, images, nfe, vjp (an image), hours, gigabytes (10⁹ bytes).
+
+    Raises:
+        InputError: a cell that could not be run, for another reason than missing weights or images.
+    """
+    rows, missing = [], {}
+    for config in cells:
+        validate(config)
+        device = choose_device(config.runner.device)
+        batch_size = config.runner.batch_size if device.type == "cuda" else 1
+        same = (config.prior, config.compute, device)
+        prior, stand_in = shared("prior to time", partial(prior_or_stand_in, config, device), *same)
+        cost = shared(f"pass at {batch_size}", partial(calibrate, prior, batch_size, device), *same)
+        images, absent = images_of(config)
+        if stand_in:
+            missing[f"the weights of {config.prior.name}: arbitrary ones were timed in their place"] = None
+        if absent:
+            missing[f"the images of {config.dataset.name}: their number is the one asked for"] = None
+        nfe, vjp = count(config, prior)
+        seconds = images * ((nfe - vjp) * cost.forward + vjp * cost.with_vjp)
+        pixels = torch.Size(prior.image_shape).numel()
+        rows.append(
+            {
+                "dataset": config.dataset.name,
+                "task": config.task.name,
+                "noise_std": float(config.task.noise_std),
+                "method": config.method.name,
+                "images": images,
+                "nfe": nfe,
+                "vjp": vjp,
+                "hours": seconds / 3600,
+                "gigabytes": images * (pixels * PNG_SHARE + ROW_BYTES) / 1e9,
+                "forward_seconds": cost.forward,
+                "with_vjp_seconds": cost.with_vjp,
+                "device": str(device),
+            }
+        )
+    frame = pd.DataFrame(rows)
+    frame.attrs["missing"] = list(missing)
+    return frame
+
+
+def format_plan(frame: pd.DataFrame) -> str:
+    """A plan as text: cells, totals, the calibration and what was missing."""
+    first = frame.iloc[0]
+    table = frame[["dataset", "task", "noise_std", "method", "images", "nfe", "vjp"]].assign(
+        time=[clock(hours * 3600) for hours in frame.hours]
+    )
+    evaluations, products = (frame.images * frame.nfe).sum(), (frame.images * frame.vjp).sum()
+    return "\n".join(
+        [
+            table.to_string(index=False),
+            "",
+            f"{len(frame)} cells · {frame.images.sum():,} restorations · {evaluations:,} network evaluations, "
+            f"{products:,} of them with a Jacobian product",
+            f"about {clock(frame.hours.sum() * 3600)} of network time and {frame.gigabytes.sum():.2f} GB on disk",
+            f"one image through the network on {first.device}: {first.forward_seconds:.3g} s forward, "
+            f"{first.with_vjp_seconds:.3g} s with Jacobian product; data, metrics and saving come on top",
+            *(f"missing here: {what}" for what in frame.attrs["missing"]),
+        ]
+    )
