@@ -84,5 +84,5 @@ def test_a_sweep_ends_in_a_leaderboard(tmp_path):
 def test_help_names_the_commands(tmp_path):
     answer = vml_bench("--help", folder=tmp_path)
     assert answer.returncode == 0
-    for command in ("run", "leaderboard", "fetch", "train", "card"):
+    for command in ("run", "plan", "leaderboard", "protocols", "fetch", "doctor", "train", "card"):
         assert command in answer.stdout

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from cleanfid.fid import fid_from_feats
+from PIL import Image
 
-from tests.run_folders import write_reference, write_run
+from tests.run_folders import write_picture, write_reference, write_run
+from vml_bench.cli import main
 from vml_bench.errors import InputError
-from vml_bench.leaderboard import build, datasets, format_table, write
+from vml_bench.leaderboard import build, datasets, format_table, store_features, write
 from vml_bench.leaderboard.aggregate import bootstrap_interval
 from vml_bench.leaderboard.columns import BY_NAME, COLUMNS, KEYS
 from vml_bench.leaderboard.render import escape_markdown, escape_tex, ranks, to_markdown, to_tex
@@ -92,7 +96,8 @@ def test_set_distances_pair_features_by_id_whatever_their_order(tmp_path):
     assert one["fd_alex"] == pytest.approx(fid_from_feats(restored[kept], original[kept]))
     assert (one["fd_alex"], one["kd_alex"]) == (two["fd_alex"], two["kd_alex"])
     assert math.isnan(one["fid"])
-    assert math.isnan(one["fd_alex_low"])
+    assert one["fd_alex_low"] < one["fd_alex"] < one["fd_alex_high"]
+    assert math.isnan(one["kd_alex_low"])
 
 
 def test_a_distance_with_features_missing_is_left_out_by_name(tmp_path):
@@ -210,12 +215,123 @@ def test_names_are_inert_in_markdown_and_tex(tmp_path):
 
 def test_written_files_are_whole_and_say_how_to_get_fid(tmp_path):
     write_run(tmp_path, synthetic=True)
-    frame, _ = build(tmp_path, "toy")
+    frame, _ = build(tmp_path, "toy", synthetic=True)
     paths = write(frame, tmp_path / "toy")
     assert sorted(path.name for path in (tmp_path / "toy").iterdir()) == sorted(path.name for path in paths)
     assert {path.suffix for path in paths} == {".csv", ".md", ".tex"}
     pd.testing.assert_frame_equal(pd.read_csv(paths[0]).iloc[:, 7:10], frame.iloc[:, 7:10], check_dtype=False)
     for path in paths[1:]:
         assert "vml-bench fetch inception" in path.read_text()
-        assert "synthetic" in path.read_text()
+        assert "Synthetic: " in path.read_text()
     assert "vml-bench fetch inception" in format_table(frame)
+
+
+def test_synthetic_runs_are_left_out_and_counted_unless_asked_for(tmp_path):
+    write_run(tmp_path, "pinv")
+    write_run(tmp_path, "ddrm", synthetic=True)
+    frame, warnings = build(tmp_path, "toy")
+    assert frame["method"].tolist() == ["pinv"]
+    assert warnings == ["1 synthetic run left out (--synthetic shows them)"]
+    assert "1 synthetic run left out" in to_markdown(frame)
+    assert "Synthetic: " not in format_table(frame)
+    frame, warnings = build(tmp_path, "toy", synthetic=True)
+    assert frame["method"].tolist() == ["pinv", "ddrm"]
+    assert warnings == []
+    assert "Synthetic: " in format_table(frame)
+
+
+def test_nothing_but_synthetic_runs_is_said(tmp_path, capsys):
+    write_run(tmp_path, synthetic=True)
+    with pytest.raises(InputError, match=r"every run of 'toy' is synthetic \(1\); add --synthetic"):
+        build(tmp_path, "toy")
+    with pytest.raises(SystemExit) as caught:
+        main(["leaderboard", "--results", str(tmp_path)])
+    assert caught.value.code == 2
+    assert "--synthetic" in capsys.readouterr().err
+    assert not (tmp_path / "toy").exists()
+    write_run(tmp_path, dataset="real")
+    main(["leaderboard", "--results", str(tmp_path), "--no-figures"])
+    told = capsys.readouterr()
+    assert "every run of 'toy' is synthetic" in told.err
+    assert "real · sr4" in told.out
+    main(["leaderboard", "--results", str(tmp_path), "--no-figures", "--synthetic"])
+    assert "toy · sr4" in capsys.readouterr().out
+
+
+def local_means(calls: list) -> Callable:
+    """A feature network of four numbers: mean and spread of two channels."""
+
+    def extract(image: torch.Tensor) -> np.ndarray:
+        calls.append(image)
+        return torch.cat([image.mean(dim=(2, 3))[:, :2], image.std(dim=(2, 3))[:, :2]], dim=1).numpy()
+
+    return extract
+
+
+def test_features_are_completed_from_the_pictures_once_beside_the_runs_own(tmp_path):
+    first = write_run(tmp_path, "pinv", pictures=True, features=np.eye(3))
+    write_run(tmp_path, "ddrm", pictures=True, diverged=["b"])
+    before = (first / "features.npz").read_bytes()
+    calls = []
+    store_features(tmp_path, "toy", "inception_torchvision", local_means(calls))
+    assert len(calls) == 3 + 2 + 3
+    assert (first / "features.npz").read_bytes() == before
+    with np.load(first / "features_inception_torchvision.npz") as stored:
+        assert stored["ids"].tolist() == ["a", "b", "c"]
+        with Image.open(first / "recon" / "b.png") as picture:
+            pixels = np.asarray(picture) / 127.5 - 1
+        np.testing.assert_allclose(stored["inception_torchvision"][1, :2], pixels.mean((0, 1))[:2], atol=1e-6)
+    store_features(tmp_path, "toy", "inception_torchvision", local_means(calls))
+    assert len(calls) == 8
+    frame, warnings = build(tmp_path, "toy")
+    assert warnings == []
+    assert frame["fid_torchvision"].notna().all()
+    assert frame[["fid", "fid_legacy_pytorch", "fid_torch_fidelity"]].isna().all(axis=None)
+    assert "FID-torchvision ↓" in to_markdown(frame)
+    assert "do not compare with one another" in to_markdown(frame)
+
+    table = pd.read_parquet(first / "images.parquet")  # the run goes on
+    extra = table.iloc[[0]].assign(image_id="d")
+    pd.concat([table, extra]).to_parquet(first / "images.parquet")
+    frame, warnings = build(tmp_path, "toy")
+    assert math.isnan(frame.set_index("method").at["pinv", "fid_torchvision"])
+    assert any("fid_torchvision is left out, features of 1 images are missing" in line for line in warnings)
+    write_picture(first / "recon" / "d.png", 70)
+    write_picture(tmp_path / "references" / "toy" / "d.png", 75)
+    store_features(tmp_path, "toy", "inception_torchvision", local_means(calls))
+    assert len(calls) == 8 + 2
+    assert build(tmp_path, "toy")[0]["fid_torchvision"].notna().all()
+
+
+def test_a_missing_picture_is_named(tmp_path):
+    folder = write_run(tmp_path, pictures=True)
+    (folder / "recon" / "b.png").unlink()
+    with pytest.raises(InputError, match=r"b\.png cannot be read"):
+        store_features(tmp_path, "toy", "inception", local_means([]))
+    assert not (folder / "features_inception.npz").exists()
+
+
+def test_each_convention_of_fid_rests_on_features_of_its_own(tmp_path):
+    rng = np.random.default_rng(0)
+    ids = [f"i{k}" for k in range(10)]
+    folder = write_run(tmp_path, ids=ids, psnr=np.arange(10.0), lpips=np.arange(10.0))
+    expected = {}
+    for column in (column for column in COLUMNS if column.name.startswith("fid")):
+        restored, original = rng.normal(size=(10, 4)), rng.normal(size=(10, 4)) + 1
+        (tmp_path / "references" / "toy").mkdir(parents=True, exist_ok=True)
+        for where, array in ((folder, restored), (tmp_path / "references" / "toy", original)):
+            np.savez(where / f"features_{column.features}.npz", ids=np.array(ids), **{column.features: array})
+        expected[column.name] = fid_from_feats(restored, original)
+    row = build(tmp_path, "toy")[0].iloc[0]
+    assert len(expected) == 4
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+
+
+def test_features_without_their_weights_end_before_anything_is_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("VML_BENCH_CACHE", str(tmp_path / "cache"))
+    write_run(tmp_path, pictures=True)
+    with pytest.raises(SystemExit) as caught:
+        main(["leaderboard", "--results", str(tmp_path), "--features", "inception_legacy_pytorch"])
+    assert caught.value.code == 2
+    assert "vml-bench fetch inception-pytorch" in capsys.readouterr().err
+    assert not (tmp_path / "toy").exists()

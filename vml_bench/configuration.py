@@ -1,4 +1,4 @@
-"""Where the Hydra configuration lies: in the checkout, or inside the installed package."""
+"""Where the Hydra configuration and the published results lie: in the checkout, or inside the installed package."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ def config_dir() -> Path:
     """The folder of Hydra configuration groups: `conf/` of the checkout, or its copy in the wheel."""
     checkout = PACKAGE.parent / "conf"
     return checkout if (checkout / "config.yaml").is_file() else PACKAGE / "conf"
+
+
+def published_file() -> Path:
+    """What papers claim: `results/published.yaml` of the checkout, or its copy in the wheel."""
+    checkout = PACKAGE.parent / "results" / "published.yaml"
+    return checkout if checkout.is_file() else PACKAGE / "published.yaml"

@@ -15,8 +15,9 @@ from PIL import Image, UnidentifiedImageError
 
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
+from vml_bench.leaderboard.aggregate import select_runs
 from vml_bench.leaderboard.columns import method_rank
-from vml_bench.leaderboard.runs import Run, read_runs
+from vml_bench.leaderboard.runs import Run
 
 DPI = 200
 PICTURE = 256
@@ -44,6 +45,7 @@ def task_figure(
     methods: Sequence[str] | None = None,
     image_ids: Sequence[str] | None = None,
     rows: int = 5,
+    synthetic: bool = False,
 ) -> Path:
     """Draw one task at one noise level from what the runner left on disk.
 
@@ -58,6 +60,7 @@ def task_figure(
         methods: columns, in order; default every method found, in the leaderboard's order.
         image_ids: rows; default the first `rows` images that every run has finished.
         rows: number of rows where `image_ids` is not given.
+        synthetic: also draw runs marked synthetic.
 
     Returns:
         Path of the PNG, <results_dir>/<dataset>/figures/<task>-<noise_std>.png.
@@ -65,7 +68,7 @@ def task_figure(
     Raises:
         InputError: no run, method or image to draw.
     """
-    found, _ = read_runs(results_dir, dataset)
+    found, _ = select_runs(results_dir, dataset, synthetic)
     runs = [run for run in found if run.task == task and math.isclose(run.noise_std, noise_std, abs_tol=1e-12)]
     if methods is not None:
         runs = sorted((run for run in runs if run.method in methods), key=lambda run: list(methods).index(run.method))
@@ -100,11 +103,13 @@ def task_figure(
     return path
 
 
-def write_figures(results_dir: str | Path, dataset: str, rows: int = 5) -> list[Path]:
+def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, synthetic: bool = False) -> list[Path]:
     """Draw every task and noise level of a data set that has pictures; see `task_figure`."""
-    runs, _ = read_runs(results_dir, dataset)
+    runs, _ = select_runs(results_dir, dataset, synthetic)
     cells = dict.fromkeys((run.task, run.noise_std) for run in runs if any((run.folder / "recon").glob("*.png")))
-    return [task_figure(results_dir, dataset, task, noise_std, rows=rows) for task, noise_std in cells]
+    return [
+        task_figure(results_dir, dataset, task, noise_std, rows=rows, synthetic=synthetic) for task, noise_std in cells
+    ]
 
 
 def _common_ids(runs: Sequence[Run]) -> list[str]:

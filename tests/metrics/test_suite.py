@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cleanfid.resize import build_resizer
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.nn.functional import avg_pool2d, pad
@@ -18,6 +19,8 @@ from vml_bench.data.images import from_uint8, to_uint8
 from vml_bench.errors import InputError
 from vml_bench.files import sha256
 from vml_bench.metrics import MetricSuite, inception
+from vml_bench.metrics.suite import FEATURES
+from vml_bench.metrics.weights import load_trunk, trunk_file
 
 IDS = ("astronaut-192-064", "chelsea-000-192", "coffee-128-156", "motorcycle-128-064")
 RECORDED = {  # 5×5 box blur with reflected borders, quantised, against the crop
@@ -109,19 +112,6 @@ def test_inception_without_its_weights_says_how_to_get_them(tmp_path, monkeypatc
         MetricSuite(("psnr",), ("inception",))
 
 
-def test_a_false_or_unreachable_inception_download_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("VML_BENCH_CACHE", str(tmp_path))
-    source = tmp_path / "source"
-    source.write_bytes(b"an error page")
-    monkeypatch.setattr("cleanfid.downloads_helper.inception_url", source.as_uri())
-    with pytest.raises(InputError, match="another file"):
-        inception.fetch_inception()
-    source.unlink()
-    with pytest.raises(InputError, match="place it at"):
-        inception.fetch_inception()
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(("name", "metrics"), [("default", 3), ("full", 4)])
 def test_the_configurations_build(name, metrics):
     suite = instantiate(OmegaConf.load(config_dir() / "metrics" / f"{name}.yaml")).to("cpu")
@@ -144,3 +134,17 @@ def test_inception_features_are_clean_fids_of_the_saved_8_bit_picture(tmp_path, 
     expected = base.layers((torch.from_numpy(resized) - 128) / 128).flatten(1)
     assert features.shape == (2, 2048)
     np.testing.assert_allclose(features, expected.detach().numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "networks"), [("fid", 2), ("fid_conventions", 5)])
+def test_the_configurations_of_fid_ask_for_its_weights_by_name(name, networks, tmp_path, monkeypatch):
+    config = OmegaConf.load(config_dir() / "metrics" / f"{name}.yaml")
+    assert len(config.features) == networks
+    assert set(config.features) <= set(FEATURES)
+    for net in ("alex", "vgg"):
+        load_trunk(net)
+        (tmp_path / trunk_file(net).name).symlink_to(trunk_file(net))
+    monkeypatch.setenv("VML_BENCH_CACHE", str(tmp_path))
+    with pytest.raises(InstantiationException, match="vml-bench fetch inception") as caught:
+        instantiate(config)
+    assert isinstance(caught.value.__cause__, InputError)

@@ -10,13 +10,15 @@ import pandas as pd
 from scipy import stats
 
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.columns import COLUMNS, KEYS, MEANS
-from vml_bench.leaderboard.runs import UNREADABLE, Features, Run, read_features, read_runs
-from vml_bench.metrics.frechet import frechet_distance, kernel_distance
+from vml_bench.leaderboard.columns import COLUMNS, DISTANCES, KEYS, MEANS
+from vml_bench.leaderboard.features import Extract, Features, complete_features, read_features
+from vml_bench.leaderboard.runs import UNREADABLE, Run, read_runs
+from vml_bench.metrics.frechet import frechet_distance, frechet_interval, kernel_distance
 
 RESAMPLES = 2000
 SEED = 0
-DISTANCES = {"fid": frechet_distance, "kid": kernel_distance, "fd_alex": frechet_distance, "kd_alex": kernel_distance}
+KERNEL = ("kid", "kd_alex")
+"""The columns of distances that are kernel distances; the others are Fréchet distances."""
 
 
 def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -64,48 +66,85 @@ def datasets(results_dir: str | Path, dataset: str | None = None) -> list[str]:
     return found
 
 
-def build(results_dir: str | Path, dataset: str) -> tuple[pd.DataFrame, list[str]]:
+def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tuple[pd.DataFrame, list[str]]:
     """Pool what is on disk into a leaderboard, a row a run.
 
-    Means are over the images that did not diverge; `n` counts all images and `diverged` the others. FID,
-    KID and the distances on AlexNet features are between the restorations of those images and the originals
-    of the same images; their bounds are NaN, because resampling with replacement repeats images, lowers the
-    rank of the covariance and shifts a Fréchet distance upward, so that such an interval would not cover.
+    Means are over the images that did not diverge; `n` counts all images and `diverged` the others. FID under
+    its conventions, KID and the distances on AlexNet features are between the restorations of those images and
+    the originals of the same images. Means have bootstrap intervals, Fréchet distances those of
+    `frechet_interval`, kernel distances none.
 
     Args:
         results_dir: the folder that holds runs/ and references/.
         dataset: name under which the runs are filed.
+        synthetic: whether runs whose images or weights are made up count too.
 
     Returns:
         The frame: the columns of `KEYS`, then each of `COLUMNS` with `_low` and `_high` (95 %), NaN where
         there is no value. And warnings: a line for each run left out or unfinished, and for each task
-        whose runs saw different images. `frame.attrs` holds "dataset", "synthetic" (made-up images) and
+        whose runs saw different images. `frame.attrs` holds "dataset", "synthetic" (such runs are in it) and
         the "warnings" for whoever prints it.
 
     Raises:
-        InputError: there is no readable run.
+        InputError: there is no readable run, or every run is synthetic and those were not asked for.
     """
-    runs, warnings = read_runs(results_dir, dataset)
+    runs, warnings = select_runs(results_dir, dataset, synthetic)
     try:
-        reference = read_features(Path(results_dir, "references", dataset, "features.npz"))
+        reference = read_features(references(results_dir, dataset))
     except UNREADABLE as error:
-        reference = None
+        reference = Features({})
         warnings.append(f"reference features left out: {error}")
     rows = [_row(run, reference, warnings) for run in runs]
     order = [*KEYS, *(name for column in COLUMNS for name in _with_bounds(column.name))]
     frame = pd.DataFrame(rows, columns=order)
     warnings += _unlike_images(runs)
-    synthetic = any(run.synthetic for run in runs)
-    frame.attrs = {"dataset": dataset, "synthetic": synthetic, "warnings": warnings}
+    frame.attrs = {"dataset": dataset, "synthetic": any(run.synthetic for run in runs), "warnings": warnings}
     return frame, warnings
+
+
+def select_runs(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tuple[list[Run], list[str]]:
+    """`read_runs` without the synthetic ones, unless they are asked for; a warning says how many were left out.
+
+    Raises:
+        InputError: there is no readable run, or every run is synthetic and those were not asked for.
+    """
+    runs, warnings = read_runs(results_dir, dataset)
+    kept = [run for run in runs if synthetic or not run.synthetic]
+    if not kept:
+        raise InputError(f"every run of '{dataset}' is synthetic ({len(runs)})", "add --synthetic to show them")
+    if left_out := len(runs) - len(kept):
+        warnings.append(f"{left_out} synthetic run{'s' * (left_out > 1)} left out (--synthetic shows them)")
+    return kept, warnings
+
+
+def references(results_dir: str | Path, dataset: str) -> Path:
+    """The folder of a data set's originals, as pictures and as features."""
+    return Path(results_dir, "references", dataset)
+
+
+def store_features(
+    results_dir: str | Path, dataset: str, network: str, extract: Extract, synthetic: bool = False
+) -> None:
+    """Compute and keep, from the pictures on disk, a network's features of every run and of the originals.
+
+    Raises:
+        InputError: a picture is missing, or there is no run to be shown.
+    """
+    runs, _ = select_runs(results_dir, dataset, synthetic)
+    originals: dict[str, Path] = {}
+    for run in runs:
+        ids = run.good["image_id"]
+        complete_features(run.folder, network, {i: run.picture(i) for i in ids}, extract, f"{network} of {run.label}")
+        originals |= {i: references(results_dir, dataset) / f"{i}.png" for i in ids}
+    complete_features(references(results_dir, dataset), network, originals, extract, f"{network} of the originals")
 
 
 def _with_bounds(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
 
 
-def _row(run: Run, reference: Features | None, warnings: list[str]) -> dict[str, object]:
-    good = run.images[run.images["status"] == "ok"]
+def _row(run: Run, reference: Features, warnings: list[str]) -> dict[str, object]:
+    good = run.good
     row: dict[str, object] = {
         "dataset": run.dataset,
         "task": run.task,
@@ -116,42 +155,38 @@ def _row(run: Run, reference: Features | None, warnings: list[str]) -> dict[str,
         "diverged": len(run.images) - len(good),
     }
     if missing := len(set(run.expected) - set(run.images["image_id"])):
-        warnings.append(f"{_label(run)} is unfinished: {missing} of {len(run.expected)} images are still to come")
+        warnings.append(f"{run.label} is unfinished: {missing} of {len(run.expected)} images are still to come")
     for column in MEANS:
         if column.name in good and len(good):
             values = pd.to_numeric(good[column.name], errors="coerce").to_numpy(np.float64)
             row.update(zip(_with_bounds(column.name), (values.mean(), *bootstrap_interval(values)), strict=True))
-    for column in COLUMNS:
-        if column.features:
-            row[column.name] = _distance(run, column.name, column.features, good["image_id"], reference, warnings)
+    for column in DISTANCES:
+        values = _distance(run, column.name, column.features, reference, warnings)
+        row.update(zip(_with_bounds(column.name), values, strict=True))
     return row
 
 
 def _distance(
-    run: Run, name: str, network: str, wanted: pd.Series, reference: Features | None, warnings: list[str]
-) -> float:
-    """A distance between the restorations of `wanted` and their originals; NaN where features are missing."""
-    if (
-        run.features is None
-        or reference is None
-        or network not in run.features.arrays
-        or network not in reference.arrays
-    ):
-        return float("nan")
-    common = set(run.features.ids) & set(reference.ids)
-    ids = sorted(image_id for image_id in wanted if image_id in common)
-    if len(ids) < len(wanted):
-        warnings.append(f"{_label(run)}: {name} is left out, features of {len(wanted) - len(ids)} images are missing")
-        return float("nan")
+    run: Run, name: str, network: str, reference: Features, warnings: list[str]
+) -> tuple[float, float, float]:
+    """A distance between a run's restorations and their originals, with its bounds; NaN where features are missing."""
+    nothing = (float("nan"),) * 3
+    ids = sorted(run.good["image_id"])
+    if network not in run.features.vectors or network not in reference.vectors:
+        return nothing
+    if missing := {*run.features.missing(network, ids), *reference.missing(network, ids)}:
+        warnings.append(f"{run.label}: {name} is left out, features of {len(missing)} images are missing")
+        return nothing
+    if not ids:
+        return nothing
+    restored, originals = run.features.rows(network, ids), reference.rows(network, ids)
+    if name in KERNEL:
+        return kernel_distance(restored, originals), *nothing[1:]
     with python_warnings.catch_warnings(record=True) as caught:
         python_warnings.simplefilter("always", RuntimeWarning)
-        distance = DISTANCES[name](run.features.rows(network, ids), reference.rows(network, ids))
-    warnings.extend(f"{_label(run)}: {warning.message}" for warning in caught)
-    return distance
-
-
-def _label(run: Run) -> str:
-    return f"{run.task} at noise_std {run.noise_std:g}, {run.method} ({run.name})"
+        distance = frechet_distance(restored, originals)
+    warnings.extend(f"{run.label}: {warning.message}" for warning in caught)
+    return distance, *frechet_interval(restored, originals)
 
 
 def _unlike_images(runs: list[Run]) -> list[str]:

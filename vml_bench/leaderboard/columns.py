@@ -35,6 +35,9 @@ COLUMNS = (
     Column("lpips_alex", "LPIPS", -1, 3),
     Column("lpips_vgg", "LPIPS-VGG", -1, 3),
     Column("fid", "FID", -1, 2, features="inception"),
+    Column("fid_legacy_pytorch", "FID-legacy-pytorch", -1, 2, features="inception_legacy_pytorch"),
+    Column("fid_torch_fidelity", "FID-torch-fidelity", -1, 2, features="inception_torch_fidelity"),
+    Column("fid_torchvision", "FID-torchvision", -1, 2, features="inception_torchvision"),
     Column("kid", "KID", -1, 4, features="inception"),
     Column("fd_alex", "fd_alex", -1, 1, features="alex"),
     Column("kd_alex", "kd_alex", -1, 2, features="alex"),
@@ -44,6 +47,7 @@ COLUMNS = (
     Column("memory_mb", "memory", 0, 0, "MB"),
 )
 MEANS = tuple(column for column in COLUMNS if not column.features)
+DISTANCES = tuple(column for column in COLUMNS if column.features)
 BY_NAME = {column.name: column for column in COLUMNS}
 
 

@@ -16,6 +16,7 @@ from vml_bench.leaderboard.columns import COLUMNS, Column
 MISSING = "–"
 ARROWS = {+1: "↑", -1: "↓", 0: ""}
 TEX_ARROWS = {+1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
+OTHER_FIDS = [column.name for column in COLUMNS if column.name.startswith("fid_")]
 MARKDOWN_SPECIALS = re.compile(r"([\\`*_\[\]#|~$])")
 TEX_SPECIALS = {
     "\\": r"\textbackslash{}",
@@ -28,12 +29,17 @@ TEX_SPECIALS = {
 }
 NO_INCEPTION = (
     "FID and KID: a dash means that Inception's features are missing. `vml-bench fetch inception` gets its weights; "
-    "then run again with `metrics.features=[alex,inception]`."
+    "then `vml-bench leaderboard --features inception` computes them from the pictures on disk."
+)
+CONVENTIONS = (
+    "FID is clean-fid's `clean`. FID-legacy-pytorch, FID-torch-fidelity and FID-torchvision are what pytorch-fid, "
+    "torch-fidelity and DAPS's script call FID; they do not compare with one another."
 )
 NOTES = (
     "n: all images of the row; diverged: those among them without a usable result. Values are means over the other "
-    "images, with 95 % bootstrap intervals over images in brackets. Distances between sets (FID, KID, fd_alex, "
-    "kd_alex) have no interval: resampling images would bias them.",
+    "images, with 95 % bootstrap intervals over images in brackets. A Fréchet distance's interval comes from random "
+    "halves of the images and is about the distance expected at this n, with its upward bias; kernel distances have "
+    "none.",
     "Best values are marked among methods of which no image diverged; ties are marked together.",
 )
 FD_NOTE = (
@@ -42,7 +48,7 @@ FD_NOTE = (
     "256 images or fewer rests on a rank-deficient covariance and is biased upward. A kernel distance between "
     "matched sets is biased downward and goes below zero for good restorations."
 )
-SYNTHETIC = "The images are synthetic: these numbers say nothing about photographs."
+SYNTHETIC = "Synthetic: the weights or the images of some runs are made up, so these numbers mean nothing."
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,8 @@ def notes(frame: pd.DataFrame) -> list[str]:
     found += NOTES
     if frame["fid"].isna().any():
         found.append(NO_INCEPTION)
+    if any(frame[name].notna().any() for name in OTHER_FIDS):
+        found.append(CONVENTIONS)
     if frame["fd_alex"].notna().any():
         found.append(FD_NOTE)
     return found
@@ -143,17 +151,26 @@ def to_markdown(frame: pd.DataFrame) -> str:
     lines += [f"- **Warning:** {escape_markdown(warning)}" for warning in frame.attrs.get("warnings", [])]
     for block in blocks(frame):
         lines += ["", f"## {escape_markdown(block.task)}, σ_y = {block.noise_std:g}", ""]
-        titles = [_title(column) for column in block.columns]
-        lines.append("| " + " | ".join(["method", "n", "diverged", *titles]) + " |")
-        lines.append("|" + " --- |" + " ---: |" * (len(titles) + 2))
-        for i, row in block.rows.iterrows():
-            cells = [escape_markdown(block.labels[i]), str(row["n"]), str(row["diverged"])]
-            for column in block.columns:
-                value = number(float(row[column.name]), column.digits)
-                value = f"**{value}**" if block.ranks[column.name][i] == 1 else value
-                cells.append(f"{value} {interval(row, column)}".strip())
-            lines.append("| " + " | ".join(cells) + " |")
+        apart = [column for column in block.columns if column.features and column.name != "fid"]
+        lines += _markdown_table(block, [column for column in block.columns if column not in apart])
+        if apart:
+            lines += ["", "Further distances between the set of restorations and that of the originals:", ""]
+            lines += _markdown_table(block, apart)
     return "\n".join(lines) + "\n"
+
+
+def _markdown_table(block: Block, columns: Sequence[Column]) -> Iterator[str]:
+    """Lines of a table of some of a block's columns."""
+    titles = [_title(column) for column in columns]
+    yield "| " + " | ".join(["method", "n", "diverged", *titles]) + " |"
+    yield "|" + " --- |" + " ---: |" * (len(titles) + 2)
+    for i, row in block.rows.iterrows():
+        cells = [escape_markdown(block.labels[i]), str(row["n"]), str(row["diverged"])]
+        for column in columns:
+            value = number(float(row[column.name]), column.digits)
+            value = f"**{value}**" if block.ranks[column.name][i] == 1 else value
+            cells.append(f"{value} {interval(row, column)}".strip())
+        yield "| " + " | ".join(cells) + " |"
 
 
 def _title(column: Column, short: bool = False) -> str:
@@ -202,11 +219,11 @@ def _tex_cell(row: pd.Series, column: Column, rank: int) -> str:
 def format_table(frame: pd.DataFrame) -> str:
     """The leaderboard for a terminal: a block a task, means with the intervals of PSNR and LPIPS, * for the best.
 
-    Kernel distances are left to the files.
+    Kernel distances and FID's other conventions are left to the files.
     """
     parts = []
     for block in blocks(frame):
-        columns = [column for column in block.columns if column.name not in ("kid", "kd_alex")]
+        columns = [column for column in block.columns if column.name not in ("kid", "kd_alex", *OTHER_FIDS)]
         titles = [_title(column, short=True) for column in columns]
         table = [["method", "n", "div.", *titles]]
         for i, row in block.rows.iterrows():
@@ -227,7 +244,7 @@ def format_table(frame: pd.DataFrame) -> str:
         parts.append("\n".join([heading, lines[0], "─" * len(lines[0]), *lines[1:]]))
     lines = ["* best of its column; [low, high] 95 % bootstrap interval over images"]
     if frame["fid"].isna().any():
-        lines.append("FID: – without Inception's weights (vml-bench fetch inception)")
+        lines.append("FID: – without features (vml-bench fetch inception; vml-bench leaderboard --features inception)")
     lines += [SYNTHETIC] if frame.attrs.get("synthetic") else []
     return "\n\n".join([*parts, "\n".join(lines)])
 

@@ -7,7 +7,6 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 from omegaconf import OmegaConf
@@ -15,27 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vml_bench.errors import InputError
 from vml_bench.leaderboard.columns import method_rank
+from vml_bench.leaderboard.features import Features, read_features
 
 STATUSES = ("ok", "diverged")
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, yaml.YAMLError)
-
-
-@dataclass(frozen=True)
-class Features:
-    """Features of some images.
-
-    Attributes:
-        ids: image ids.
-        arrays: for each feature network (n, d), in the order of ids.
-    """
-
-    ids: tuple[str, ...]
-    arrays: dict[str, np.ndarray]
-
-    def rows(self, network: str, ids: list[str]) -> np.ndarray:
-        """The features of `ids`, in that order: (len(ids), d)."""
-        where = {image_id: i for i, image_id in enumerate(self.ids)}
-        return self.arrays[network][[where[image_id] for image_id in ids]]
 
 
 @dataclass(frozen=True)
@@ -46,10 +28,10 @@ class Run:
         folder: its folder.
         dataset, task, noise_std, method, seed: from its resolved configuration.
         name: the folder's name, a short hash of that configuration.
-        synthetic: its images are made up, not photographed.
+        synthetic: its images or its weights are made up, so its numbers mean nothing.
         expected: ids of the images it was asked for.
         images: images.parquet, a row an image.
-        features: of its restorations; None where it kept none.
+        features: of its restorations.
     """
 
     folder: Path
@@ -62,24 +44,21 @@ class Run:
     synthetic: bool
     expected: tuple[str, ...]
     images: pd.DataFrame
-    features: Features | None
+    features: Features
 
+    @property
+    def label(self) -> str:
+        """The run in words."""
+        return f"{self.task} at noise_std {self.noise_std:g}, {self.method} ({self.name})"
 
-def read_features(file: Path) -> Features | None:
-    """Read a features.npz; None where there is none.
+    @property
+    def good(self) -> pd.DataFrame:
+        """The rows of the images that did not diverge."""
+        return self.images[self.images["status"] == "ok"]
 
-    Raises:
-        ValueError: its arrays differ in length.
-    """
-    if not file.is_file():
-        return None
-    with np.load(file, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    ids = tuple(str(image_id) for image_id in arrays.pop("ids"))
-    for name, array in arrays.items():
-        if array.ndim != 2 or len(array) != len(ids):
-            raise ValueError(f"features.npz: '{name}' has shape {array.shape} for {len(ids)} ids")
-    return Features(ids, arrays)
+    def picture(self, image_id: str) -> Path:
+        """Where the restoration of an image lies."""
+        return self.folder / "recon" / f"{image_id}.png"
 
 
 def read_run(folder: Path) -> Run:
@@ -115,7 +94,7 @@ def read_run(folder: Path) -> Run:
         synthetic=bool(record.get("synthetic", False)),
         expected=tuple(str(image_id) for image_id in record.get("ids", images["image_id"])),
         images=images,
-        features=read_features(folder / "features.npz"),
+        features=read_features(folder),
     )
 
 

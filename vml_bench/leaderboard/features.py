@@ -1,0 +1,119 @@
+"""Features of the pictures on disk: read, and completed where a convention's features were not stored yet.
+
+A run writes features.npz as it goes. What is computed later, from recon/ and references/, lies beside it in
+features_<network>.npz, so that completing features never rewrites a run's own file, and a run that goes on never
+loses what was completed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from tqdm import tqdm
+
+from vml_bench.data.images import from_uint8
+from vml_bench.errors import InputError
+from vml_bench.files import replacing
+
+Extract = Callable[[Tensor], np.ndarray]
+"""Features of one picture: (1, 3, H, W) in [-1, 1] -> (1, d)."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features by network and image id.
+
+    Attributes:
+        vectors: for each network and image id (d,).
+    """
+
+    vectors: dict[str, dict[str, np.ndarray]]
+
+    def missing(self, network: str, ids: Iterable[str]) -> list[str]:
+        """Those of `ids` whose features by a network are not here, in order."""
+        known = self.vectors.get(network, {})
+        return [image_id for image_id in ids if image_id not in known]
+
+    def rows(self, network: str, ids: Sequence[str]) -> np.ndarray:
+        """The features of `ids`, in that order: (len(ids), d)."""
+        return np.stack([self.vectors[network][image_id] for image_id in ids])
+
+
+def read_features(folder: Path) -> Features:
+    """Read features.npz and every features_<network>.npz of a folder; without any, there are no networks.
+
+    Raises:
+        ValueError: an array's length is not that of its file's ids.
+        OSError, zipfile.BadZipFile: a file is damaged.
+    """
+    vectors: dict[str, dict[str, np.ndarray]] = {}
+    for file in sorted(folder.glob("features*.npz")):
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        ids = [str(image_id) for image_id in arrays.pop("ids")]
+        for name, array in arrays.items():
+            if array.ndim != 2 or len(array) != len(ids):
+                raise ValueError(f"{file.name}: '{name}' has shape {array.shape} for {len(ids)} ids")
+            vectors.setdefault(name, {}).update(zip(ids, array, strict=True))
+    return Features(vectors)
+
+
+def complete_features(
+    folder: Path, network: str, pictures: dict[str, Path], extract: Extract, label: str = ""
+) -> Features:
+    """Compute what is missing of a network's features in a folder, keep it there, and return all features.
+
+    Args:
+        folder: a run's folder, or a data set's references.
+        network: name of the feature network.
+        pictures: file of each image that must have features.
+        extract: the network.
+        label: shown beside the progress bar.
+
+    Raises:
+        InputError: a picture cannot be read.
+    """
+    features = read_features(folder)
+    todo = features.missing(network, pictures)
+    if not todo:
+        return features
+    bar = tqdm(todo, desc=label or network, unit="img", leave=False)
+    new = {image_id: extract(read_picture(pictures[image_id])[None])[0] for image_id in bar}
+    file = folder / f"features_{network}.npz"
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as stored:
+            new = dict(zip(map(str, stored["ids"]), stored[network], strict=True)) | new
+    with replacing(file) as partial:
+        np.savez(partial, ids=np.array(list(new)), **{network: np.stack(list(new.values()))})
+    return read_features(folder)
+
+
+def read_picture(file: Path) -> Tensor:
+    """An 8-bit picture as (3, H, W) in [-1, 1].
+
+    Raises:
+        InputError: it is missing or cannot be read.
+    """
+    try:
+        with Image.open(file) as image:
+            return from_uint8(np.asarray(image.convert("RGB")))
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(f"the picture {file} cannot be read ({error})", "run its cell again") from error
+
+
+def extractor(network: str, device: str | torch.device) -> Extract:
+    """A feature network by name, loaded once.
+
+    Raises:
+        InputError: there is none of that name, or its weights are not at hand.
+    """
+    from vml_bench.metrics import MetricSuite
+
+    suite = MetricSuite((), (network,), device)
+    return lambda image: suite.features(image)[network]
