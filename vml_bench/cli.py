@@ -274,6 +274,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except InputError as error:
         print(f"vml-bench: {error}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("vml-bench: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
         raise SystemExit(130) from None
