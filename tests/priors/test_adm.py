@@ -153,7 +153,7 @@ def test_a_prior_is_loaded_from_a_checkpoint(monkeypatch, tmp_path, tiny_config,
     write(network.state_dict(), tmp_path / f"tiny{suffix}")
     prior = load_adm_prior("tiny")
     assert isinstance(prior, Prior)
-    assert prior.weights == tmp_path / f"tiny{suffix}"
+    assert prior.checkpoint == tmp_path / f"tiny{suffix}"
     assert prior.image_shape == (3, 16, 16)
     assert not prior.training
     assert not any(parameter.requires_grad for parameter in prior.parameters())

@@ -100,7 +100,7 @@ def test_a_prior_is_loaded(monkeypatch, tmp_path, network, where):
     weights = tmp_path / "diffusion_pytorch_model.bin"
     torch.save(network.state_dict(), weights)
     prior = load_ddpm_prior("celebahq256", {"cache": None, "folder": tmp_path, "file": weights}[where])
-    assert prior.weights == weights
+    assert prior.checkpoint == weights
     assert prior.image_shape == (3, 16, 16)
     x = torch.randn(1, 3, 16, 16)
     with torch.no_grad():

@@ -45,7 +45,7 @@ def test_it_loads_as_the_network_it_stands_for(kind, tmp_path, suffix):
 
 def test_the_prior_made_in_memory_is_the_one_in_the_file(kind, tmp_path):
     made, read = synthetic_prior("tiny", 5), LOAD[kind]("tiny", write_synthetic("tiny", tmp_path / "w.pt", 5))
-    assert made.weights is None
+    assert made.checkpoint is None
     assert made.image_shape == read.image_shape
     x = torch.randn(1, 3, 16, 16)
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_its_numbers_are_its_seeds(kind, tmp_path):
 
 def test_the_command_line_writes_a_file_and_says_how_to_use_it(kind, tmp_path, capsys):
     main(["ffhq256", str(tmp_path / "w.pt"), "--seed", "4"])
-    assert LOAD[kind]("tiny", tmp_path / "w.pt").weights == tmp_path / "w.pt"
+    assert LOAD[kind]("tiny", tmp_path / "w.pt").checkpoint == tmp_path / "w.pt"
     assert f"prior.checkpoint={tmp_path / 'w.pt'} prior.synthetic=true" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["nonsense", str(tmp_path / "w.pt")])

@@ -36,7 +36,7 @@ def tiny():
 
 def test_it_is_a_prior_over_the_diffusions_range(tiny):
     assert isinstance(tiny, Prior)
-    assert tiny.weights is None
+    assert tiny.checkpoint is None
     assert tiny.sigma_min == pytest.approx(math.sqrt(1e-4 / (1 - 1e-4)), rel=1e-12)
     assert tiny.sigma_max == pytest.approx(157.4, abs=0.05)
     assert (tiny.sigmas.diff() > 0).all()

@@ -11,6 +11,7 @@ from vml_bench.data.images import from_uint8
 from vml_bench.errors import InputError
 from vml_bench.metrics.functional import psnr
 from vml_bench.priors.unet import load_edm_prior, shipped_checkpoint
+from vml_bench.runner import resources
 from vml_bench.runner.cell import Cell, run_cell
 
 FEW = ("method.sampler.schedule.levels=4",)
@@ -88,6 +89,16 @@ def test_a_stopped_run_continues_and_ends_the_same(cell_config, tmp_path, monkey
         assert np.array_equal(a["alex"], b["alex"])
 
 
+def test_a_run_grows_with_its_limit_and_its_record_with_it(cell_config):
+    cell = ("task=sr4", "method=pinv")
+    folder = run_cell(cell_config(*cell, "runner.limit=3"))
+    for limit in (5, 2):
+        assert run_cell(cell_config(*cell, f"runner.limit={limit}")) == folder
+    record = json.loads((folder / "run.json").read_text())
+    assert len(rows(folder)) == len(record["ids"]) == len(record["files"]) == 5
+    assert list(rows(folder).index) == record["ids"]
+
+
 def test_a_finished_run_computes_nothing(cell_config, monkeypatch):
     config = cell_config("task=sr4", "method=pinv", "runner.limit=2")
     before = rows(run_cell(config))
@@ -127,7 +138,7 @@ def test_a_diverged_image_is_a_row_with_its_status(cell_config, monkeypatch):
         assert features["ids"].tolist() == [cell.ids[2]]
 
 
-def test_a_run_begun_with_other_weights_is_not_continued(cell_config, tmp_path):
+def test_a_run_begun_with_other_weights_is_not_continued(cell_config, tmp_path, monkeypatch):
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(shipped_checkpoint().read_bytes())
     config = cell_config("task=sr4", "method=ddrm", "runner.limit=1", f"prior.checkpoint={weights}", *FEW)
@@ -135,6 +146,7 @@ def test_a_run_begun_with_other_weights_is_not_continued(cell_config, tmp_path):
     other = load_edm_prior(weights)
     torch.nn.init.zeros_(other.network.conv_out.bias)
     other.save(weights)
+    monkeypatch.setattr(resources, "_built", {})  # as in another process
     with pytest.raises(InputError, match="begun with other weights"):
         Cell(config)
 

@@ -197,5 +197,5 @@ def load_adm_prior(name: str, checkpoint: str | Path | None = None) -> VPPrior:
     config = adm_config(name)
     path = published(name, "adm").locate(checkpoint)
     prior = VPPrior(read_adm(config, path), (3, config.image_size, config.image_size))
-    prior.weights = path
+    prior.checkpoint = path
     return prior.requires_grad_(False).eval()

@@ -17,7 +17,7 @@ class Prior(Protocol):
         sigma_max: largest noise level at which D may be asked.
         image_shape: (C, H, W) of the images it knows.
 
-    A learned prior also has `weights`, the path of the file it was loaded from, and `network`, the module
+    A learned prior also has `checkpoint`, the path of the file it was loaded from, and `network`, the module
     that does the work.
     """
 

@@ -63,5 +63,5 @@ def load_ddpm_prior(name: str, checkpoint: str | Path | None = None) -> VPPrior:
     path = described.locate(checkpoint)
     unet = described.network
     prior = VPPrior(read_ddpm(unet, path), (unet["in_channels"], unet["sample_size"], unet["sample_size"]))
-    prior.weights = path
+    prior.checkpoint = path
     return prior.requires_grad_(False).eval()

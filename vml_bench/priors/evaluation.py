@@ -106,14 +106,17 @@ def sheet(images: Tensor, columns: int = 8) -> Tensor:
     return torch.cat(rows, dim=-2)
 
 
-def write_card(checkpoint: Path, training: str = "") -> Path:
+def write_card(checkpoint: Path) -> Path:
     """Write the model card (Markdown) and a sheet of samples beside a checkpoint.
+
+    How it was trained is told by <stem>_training.md beside the checkpoint, where there is such a file.
 
     Args:
         checkpoint: safetensors file of the prior.
-        training: a paragraph on how it was trained.
     """
     prior = load_edm_prior(checkpoint)
+    history = checkpoint.with_name(f"{checkpoint.stem}_training.md")
+    training = history.read_text() if history.is_file() else ""
     table = compare(prior)
     samples = checkpoint.with_name(f"{checkpoint.stem}_samples.png")
     save_png(sheet(sample(prior, 32)), samples)

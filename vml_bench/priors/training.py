@@ -45,7 +45,7 @@ class TrainingConfig:
         seed: seed of crops and noise.
     """
 
-    steps: int = 30_000
+    steps: int = 16_500
     batch_size: int = 16
     learning_rate: float = 4e-4
     warmup: int = 500

@@ -52,7 +52,7 @@ class EDMPrior(nn.Module):
             sample_size=(height // patch, width // patch), in_channels=folded, out_channels=folded, **unet
         )
         self.image_shape = tuple(image_shape)
-        self.weights: Path | None = None
+        self.checkpoint: Path | None = None
         self.patch = patch
         self.sigma_data = sigma_data
         self.sigma_min = sigma_min
@@ -102,5 +102,5 @@ def load_edm_prior(checkpoint: str | Path | None = None) -> EDMPrior:
     tensors, config = read_safetensors(path)
     prior = EDMPrior(**config)
     load_exactly(prior.network, {name: tensor.float() for name, tensor in tensors.items()}, path)
-    prior.weights = path
+    prior.checkpoint = path
     return prior.requires_grad_(False).eval()

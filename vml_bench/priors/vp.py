@@ -31,7 +31,7 @@ class VPPrior(nn.Module):
         sigmas: σ(0) < … < σ(T − 1), float64 on the CPU, (T,).
         sigma_min: σ(0).
         sigma_max: σ(T − 1).
-        weights: the file that the network's weights came from; None where they came from none.
+        checkpoint: the file that the network's weights came from; None where they came from none.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class VPPrior(nn.Module):
         super().__init__()
         self.network = network
         self.image_shape = tuple(image_shape)
-        self.weights: Path | None = None
+        self.checkpoint: Path | None = None
         betas = torch.linspace(beta_min, beta_max, timesteps, dtype=torch.float64)
         alphas_bar = (1 - betas).cumprod(dim=0)
         self.sigmas = ((1 - alphas_bar) / alphas_bar).sqrt()  # no buffer: exact on every device and in every dtype

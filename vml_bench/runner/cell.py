@@ -19,7 +19,7 @@ from vml_bench.data import ImageSet
 from vml_bench.data.images import as_saved, save_png
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
-from vml_bench.files import replacing, sha256
+from vml_bench.files import replacing
 from vml_bench.metrics import MetricSuite
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
@@ -104,37 +104,36 @@ class Cell:
         return shared("prior", computed, self.config.prior.model, self.config.compute, self.device)
 
     def _provenance(self) -> dict[str, Any]:
-        weights: Path | None = getattr(self.prior, "weights", None)
+        """What run.json says: of this start, and of the images and the time of earlier starts of the same run."""
+        earlier = self._earlier()
+        began_with = {*earlier.get("ids", ()), *self.ids}
+        ids = tuple(image_id for image_id in self.images.ids if image_id in began_with)
         provenance = {
             "run": self.name,
             "dataset": self.config.dataset.name,
             "prior": self.config.prior.name,
-            "weights": {"file": weights.name, "sha256": sha256(weights)} if weights else None,
+            "weights": self.prior.origin,
             "seed": self.seed,
             "synthetic": bool(self.config.prior.get("synthetic", False)),
-            "ids": list(self.ids),
-            "manifest": self.images.manifest(self.ids),
-            "files": self.images.files_sha256(self.ids),
+            "ids": list(ids),
+            "manifest": self.images.manifest(ids),
+            "files": self.images.files_sha256(ids),
             "compute": {**asdict(self.compute), "difference": self.prior.difference},
             "environment": environment(self.device),
             "runner": OmegaConf.to_container(self.config.runner, resolve=True),
-            "wall_seconds": 0.0,
+            "wall_seconds": earlier.get("wall_seconds", 0.0),
         }
-        earlier = self._earlier()
-        if earlier.get("weights", provenance["weights"]) != provenance["weights"]:
+        if earlier.get("weights", self.prior.origin) != self.prior.origin:
             raise InputError(
                 f"{self.folder} was begun with other weights ({earlier['weights']['sha256'][:12]}…)",
                 "remove that folder, or choose another runner.results_dir",
             )
-        files = earlier.get("files", {})
-        if changed := [
-            image_id for image_id, digest in provenance["files"].items() if files.get(image_id, digest) != digest
-        ]:
+        files = provenance["files"]
+        if changed := [name for name, digest in earlier.get("files", {}).items() if files.get(name, digest) != digest]:
             raise InputError(
                 f"{self.folder} was begun with another image under the id '{changed[0]}'",
                 "remove that folder, or give the other images a dataset.name of their own",
             )
-        provenance["wall_seconds"] = earlier.get("wall_seconds", 0.0)
         return provenance
 
     def _earlier(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vml_bench.errors import InputError
+from vml_bench.files import sha256
 from vml_bench.noise import ImageNoise
 from vml_bench.priors.base import Prior
 
@@ -73,6 +74,7 @@ class ComputedPrior:
         device: where the prior lies.
 
     Attributes:
+        origin: name and sha256 of the file that the weights came from; None where they came from none.
         difference: for each probed σ, the relative L2 change of D and of Jᵀv against plain single
             precision; empty where the options are exact.
 
@@ -84,7 +86,8 @@ class ComputedPrior:
         self.sigma_min = prior.sigma_min
         self.sigma_max = prior.sigma_max
         self.image_shape = prior.image_shape
-        self.weights = getattr(prior, "weights", None)
+        file = getattr(prior, "checkpoint", None)
+        self.origin = {"file": file.name, "sha256": sha256(file)} if file else None
         self._prior = prior
         self._compute = compute
         self._device = device
