@@ -28,8 +28,8 @@ from vml_bench.priors.unet import EDMPrior, load_edm_prior
 from vml_bench.schedule import EDMSchedule
 
 SIGMAS = (0.1, 0.2, 0.5, 1.0)
-NLM_GRID = {"patch_size": (3, 5, 7), "patch_distance": (7, 15), "h": (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)}
-TV_GRID = {"weight": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5)}
+NLM_GRID = {"patch_size": (3, 5, 7, 9), "patch_distance": (7, 15), "h": (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)}
+TV_GRID = {"weight": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0, 2.5)}
 
 
 def non_local_means(noisy: np.ndarray, sigma: float, patch_size: int, patch_distance: int, h: float) -> np.ndarray:
