@@ -69,7 +69,7 @@ def count(config: DictConfig, prior: Prior) -> tuple[int, int]:
     operator = build(config.task.operator, "task")(image_shape=prior.image_shape).for_images(["plan"], config.seed)
     denoiser, noise = Denoiser(StandardNormal(prior)), ImageNoise(config.seed, ["plan"], "plan")
     black, noise_std = torch.zeros(1, *prior.image_shape), float(config.task.noise_std)
-    y = operator.measure(black, noise_std, noise.randn_like(black))
+    y = operator.measure(black, noise_std, noise.randn_like(operator.forward(black)))
     build(config.method.sampler, "method").restore(y, operator, noise_std, denoiser, noise)
     return denoiser.nfe, denoiser.vjp
 

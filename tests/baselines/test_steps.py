@@ -67,7 +67,7 @@ def spectral_case(noise_std: float):
     operator = DenseOperator(SHAPE, torch.diag(s) @ torch.linalg.qr(normal(7, torch.empty(32, 32)))[0])
     prior = random_mixture(SHAPE, 3, seed=4)
     truth = prior.sample(3, torch.Generator().manual_seed(5))
-    return operator, prior, truth, operator.measure(truth, noise_std, normal(6, truth))
+    return operator, prior, truth, operator.measure(truth, noise_std, normal(6, operator.forward(truth)))
 
 
 def ddrm_mean_and_std(s, y_bar, x0_bar, x_bar, sigma, sigma_next, noise_std, eta, eta_b):

@@ -43,5 +43,5 @@ def problem(seed: int = 0, images: int = 8, components: int = 3, noise_std: floa
     operator = RandomProjection(SHAPE, 12, seed, dtype=torch.float64)
     generator = torch.Generator().manual_seed(1000 + seed)
     truth = prior.sample(images, generator)
-    noise = torch.randn(truth.shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn(operator.forward(truth).shape, generator=generator, dtype=torch.float64)
     return Problem(prior, operator, noise_std, truth, operator.measure(truth, noise_std, noise))

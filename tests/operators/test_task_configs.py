@@ -36,7 +36,8 @@ def test_task_runs(name: str) -> None:
     assert config.noise_std == (0.2 if name == "denoise" else 0.05)
     operator = build(name, side=8 if name == "random_projection" else 64)
     x = torch.rand(2, *operator.image_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    y = operator.measure(x, config.noise_std, torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
+    noise = torch.randn(operator.forward(x).shape, generator=torch.Generator().manual_seed(1))
+    y = operator.measure(x, config.noise_std, noise)
     assert y.dtype == torch.float32
     for result in (y, operator.pinv(y), operator.adjoint(y), operator.prox(x, y, config.noise_std, 0.1)):
         assert result.isfinite().all()

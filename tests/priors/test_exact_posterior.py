@@ -17,7 +17,7 @@ N = 8
 def measured(prior, operator, noise_std, images=5, seed=0):
     generator = torch.Generator().manual_seed(seed)
     truth = prior.sample(images, generator)
-    noise = torch.randn(truth.shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn(operator.forward(truth).shape, generator=generator, dtype=torch.float64)
     return operator.measure(truth, noise_std, noise)
 
 
@@ -170,7 +170,7 @@ def test_tasks_and_masks_of_their_own(task, noise_std):
     prior = random_mixture(shape, 2, seed=0)
     operator = TASKS[task](shape).to(dtype=torch.float64)
     truth = prior.sample(3, torch.Generator().manual_seed(1))
-    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    noise = torch.randn(operator.forward(truth).shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     y = operator.measure(truth, noise_std, noise)
     posterior = prior.posterior(y, operator, noise_std)
     v = operator.to_spectrum(torch.eye(48, dtype=torch.float64).reshape(48, *shape)).flatten(1)

@@ -91,17 +91,22 @@ class SpectralOperator(ABC):
         """‖y − H x‖ of each image, over the range of H: (B,)."""
         return (self.measurement_to_spectrum(y) - self.singular_values * self.to_spectrum(x)).flatten(1).norm(dim=1)
 
+    def observed(self, y: Tensor) -> Tensor:
+        """y as it can be measured: 0 where a measurement has places that nothing is measured at (masks)."""
+        return y
+
     def measure(self, x: Tensor, noise_std: float, noise: Tensor) -> Tensor:
-        """y = H x + σ_y n with n restricted to the range of H; outside it, noise says nothing of x.
+        """y = H x + σ_y n.
+
+        Noise outside the range of H, where H is blind, is part of y as it is of a real measurement; `residual`
+        and `measurement_to_spectrum` leave it out.
 
         Args:
             x: (B, C, H, W) in [-1, 1].
             noise_std: σ_y ≥ 0, images in [-1, 1].
-            noise: n ~ N(0, I), image-shaped, (B, C, H, W): the noise in the spectrum's coordinates, where
-                it is white too since U is orthogonal.
+            noise: n ~ N(0, I), (B, *measurement).
         """
-        observed = (self.singular_values > 0).to(noise.dtype)
-        return self.spectrum_to_measurement(self.singular_values * self.to_spectrum(x) + noise_std * observed * noise)
+        return self.forward(x) + noise_std * self.observed(noise)
 
     def picture(self, y: Tensor) -> Tensor:
         """The measurement as an image to look at: (B, *measurement) -> (B, C, H, W).

@@ -41,6 +41,9 @@ class Mask(SpectralOperator):
     def spectrum_to_measurement(self, c: Tensor) -> Tensor:
         return self.on_support(c)
 
+    def observed(self, y: Tensor) -> Tensor:
+        return self.on_support(y)
+
 
 class Denoise(Mask):
     """H = I: every pixel seen, under noise."""

@@ -144,7 +144,7 @@ class Cell:
         """Load and measure images; what an image's measurement is depends on (seed, image id) alone."""
         clean = torch.stack([self.images.load(image_id) for image_id in ids])
         operator = self.operator.for_images(ids, self.seed)
-        noise = ImageNoise(self.seed, ids, "measurement").randn_like(clean)
+        noise = ImageNoise(self.seed, ids, "measurement").randn_like(operator.forward(clean))
         y = operator.measure(clean, self.noise_std, noise)
         return Batch(ids, clean.to(self.device), operator.to(self.device), y.to(self.device))
 
