@@ -35,7 +35,7 @@ ifndef OFFLINE
 	$(BIN)/vml-bench doctor $*
 endif
 	$(BIN)/vml-bench run experiment=reproduce_$* $(ARGS)
-	$(BIN)/vml-bench leaderboard --published $(TABLE)
+	$(BIN)/vml-bench leaderboard --published --dataset $*256 $(TABLE)
 endif
 
 test: install ## run the tests
