@@ -1,10 +1,12 @@
-"""What the VML methods share: the preconditioned direction and the move to the next noise level.
+"""What the VML methods share: hyperparameters, the preconditioned direction, the move to the next noise level.
 
 Gutha, Vinuesa, Azizpour, "Inverse problems with diffusion models: MAP estimation via mode-seeking loss"
 (arXiv:2512.10524).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,6 +15,35 @@ from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
+from vml_bench.schedule import EDMSchedule, Schedule
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """The hyperparameters of every VML method: K steps of size η at each noise level, then the move to the next.
+
+    Attributes:
+        inner_steps: K, steps at each noise level.
+        step_size: η; 1 is the method's full step.
+        move: to the next level by "flow" (deterministic) or "renoise"; see `next_level`.
+        schedule: noise levels; 20 of EDM's by default.
+
+    Raises:
+        InputError: a hyperparameter outside its range.
+    """
+
+    inner_steps: int = 5
+    step_size: float = 1.0
+    move: str = "flow"
+    schedule: Schedule = field(default_factory=EDMSchedule)
+
+    def __post_init__(self) -> None:
+        if self.inner_steps < 1:
+            raise InputError(f"method.sampler.inner_steps={self.inner_steps}", "it must be 1 or more")
+        if not self.step_size > 0:
+            raise InputError(f"method.sampler.step_size={self.step_size}", "it must be > 0; 1 is the full step")
+        if self.move not in ("flow", "renoise"):
+            raise InputError(f"method.sampler.move='{self.move}' is unknown", "use flow or renoise")
 
 
 def preconditioned_direction(
@@ -62,17 +93,3 @@ def next_level(
     if move == "flow":
         return denoised + (sigma_next / sigma) * (x - denoised)
     return denoiser(x, sigma) + sigma_next * rng.randn_like(x)
-
-
-def check_inner_loop(inner_steps: int, step_size: float, move: str) -> None:
-    """Refuse hyperparameters that no VML method can use.
-
-    Raises:
-        InputError: fewer than one inner step, a step size that is not positive, or an unknown move.
-    """
-    if inner_steps < 1:
-        raise InputError(f"method.sampler.inner_steps={inner_steps}", "it must be 1 or more")
-    if not step_size > 0:
-        raise InputError(f"method.sampler.step_size={step_size}", "it must be > 0; 1 is the full step")
-    if move not in ("flow", "renoise"):
-        raise InputError(f"method.sampler.move='{move}' is unknown", "use flow or renoise")

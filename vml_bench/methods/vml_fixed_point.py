@@ -6,41 +6,23 @@ the stationary points are those of VML-MAP (arXiv:2512.10524), found without a b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor
 
 from vml_bench.denoiser import Denoiser
-from vml_bench.methods.steps import check_inner_loop, next_level, preconditioned_direction
+from vml_bench.methods.steps import InnerLoop, next_level, preconditioned_direction
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
-from vml_bench.schedule import EDMSchedule, Schedule
 
 
 @dataclass(frozen=True)
-class VMLFixedPoint:
+class VMLFixedPoint(InnerLoop):
     """At each noise level, K steps x ← x + η d (`preconditioned_direction`); then the move to the next.
 
     One network evaluation a step, no vector-Jacobian product.
-
-    Attributes:
-        inner_steps: K, steps at each noise level.
-        step_size: η; 1 is the full step.
-        move: to the next level by "flow" (deterministic) or "renoise"; see `next_level`.
-        schedule: noise levels; 20 of EDM's in the demo.
-
-    Raises:
-        InputError: a hyperparameter outside its range.
     """
-
-    inner_steps: int = 5
-    step_size: float = 1.0
-    move: str = "flow"
-    schedule: Schedule = field(default_factory=EDMSchedule)
-
-    def __post_init__(self) -> None:
-        check_inner_loop(self.inner_steps, self.step_size, self.move)
 
     def restore(
         self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise

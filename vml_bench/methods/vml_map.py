@@ -6,43 +6,25 @@ Gutha, Vinuesa, Azizpour, "Inverse problems with diffusion models: MAP estimatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor
 
 from vml_bench.denoiser import Denoiser
-from vml_bench.methods.steps import check_inner_loop, next_level
+from vml_bench.methods.steps import InnerLoop, next_level
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator, divide_on_support
-from vml_bench.schedule import EDMSchedule, Schedule
 
 
 @dataclass(frozen=True)
-class VMLMAP:
+class VMLMAP(InnerLoop):
     """At each noise level, K steps x ← x − η ∇VML_S / (1/σ² + s_max²/σ_y²); then the move to the next.
 
     One network evaluation and one vector-Jacobian product a step. At σ_y = 0 the step is its limit,
     x ← x + η Jᵀ Hᵀ(y − H D)/s_max²: the measurement's weight is infinite, and the prior acts through J and the
     moves between levels alone.
-
-    Attributes:
-        inner_steps: K, steps at each noise level.
-        step_size: η; 1 is the reciprocal of the bracket's curvature.
-        move: to the next level by "flow" (deterministic) or "renoise"; see `next_level`.
-        schedule: noise levels; 20 of EDM's in the demo.
-
-    Raises:
-        InputError: a hyperparameter outside its range.
     """
-
-    inner_steps: int = 5
-    step_size: float = 1.0
-    move: str = "flow"
-    schedule: Schedule = field(default_factory=EDMSchedule)
-
-    def __post_init__(self) -> None:
-        check_inner_loop(self.inner_steps, self.step_size, self.move)
 
     def restore(
         self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
