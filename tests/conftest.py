@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from vml_bench.configuration import config_dir
+
+torch.set_num_threads(1)  # sums in one order, so that equal work gives equal bytes
 
 
 @pytest.fixture

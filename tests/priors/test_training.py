@@ -21,8 +21,10 @@ def test_training_stopped_and_continued_ends_where_it_would_have(tmp_path):
     train(fresh(), config(4), straight, straight / "w.safetensors")
     train(fresh(), config(2), halved, halved / "w.safetensors")
     train(fresh(), config(4), halved, halved / "w.safetensors")
-    a, b = (load_edm_prior(folder / "w.safetensors").state_dict() for folder in (straight, halved))
+    a, b = (torch.load(folder / "checkpoint.pt", weights_only=True)["prior"] for folder in (straight, halved))
     assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(fresh().state_dict()[name], b[name]) for name in b)
+    assert load_edm_prior(halved / "w.safetensors").image_shape == (3, 64, 64)
     steps = [int(row[0]) for row in csv.reader((halved / "log.csv").open())]
     assert steps == [2, 4]
 
