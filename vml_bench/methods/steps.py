@@ -77,8 +77,8 @@ def next_level(
 ) -> Tensor:
     """Take x_t from σ to σ_next; to 0 at the end, where the answer is D.
 
-    The flow reuses D of the last inner step: at equal network evaluations that came closer to the MAP, and to
-    photographs, than evaluating D once more. Re-noising forgets x_t, and so must evaluate D where x_t has arrived.
+    The flow reuses D of the last inner step and so costs no evaluation. Re-noising forgets x_t, and so must evaluate D
+    where x_t has arrived.
 
     Args:
         x: x_t after the inner steps, (B, C, H, W).

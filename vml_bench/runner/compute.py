@@ -30,7 +30,7 @@ class Compute:
     Attributes:
         dtype: "float32", or "bfloat16" or "float16" for autocast of the network.
         channels_last: keep activations with channels innermost.
-        compile: `torch.compile` the network; its first pass takes minutes.
+        compile: `torch.compile` the network, at its first pass.
         gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
         tf32: let CUDA's float32 products and convolutions round their factors to TensorFloat-32.
 
