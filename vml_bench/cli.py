@@ -166,6 +166,15 @@ def published(claims: Published, results: Path, dataset: str | None, frames: dic
     return written
 
 
+def tuning(arguments: argparse.Namespace) -> None:
+    """Print and write what a tuning sweep found: every setting of every method, best LPIPS first."""
+    from vml_bench.leaderboard.tuning import tuning_table, write_tuning
+
+    frame = tuning_table(arguments.results, arguments.dataset)
+    print(frame.to_markdown(index=False, floatfmt=".3f"))
+    print("\n".join(["", *(f"wrote {path}" for path in write_tuning(frame, arguments.results / arguments.dataset))]))
+
+
 def protocols(arguments: argparse.Namespace) -> None:
     """Rescore a run from its pictures under other conventions; write and print how far each moves the numbers."""
     from vml_bench import protocols as report
@@ -244,6 +253,10 @@ def parser() -> argparse.ArgumentParser:
     )
     table.add_argument("--device", default="auto", help="where --features runs: auto, cpu, cuda, cuda:N, mps")
     table.set_defaults(act=leaderboard)
+    tuned = commands.add_parser("tuning", help="what a tuning sweep found: every setting of every method")
+    tuned.add_argument("--results", type=Path, default=Path("results/tuning"), help="its results folder")
+    tuned.add_argument("--dataset", default="photos64_tune", help="its data set")
+    tuned.set_defaults(act=tuning)
     rescore = commands.add_parser("protocols", help="how far each convention alone moves the numbers of a run")
     rescore.add_argument("run", type=Path, help="folder of a run: <results>/runs/<dataset>/<task>/<method>/<run>")
     rescore.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
