@@ -7,10 +7,11 @@ STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
-.PHONY: help install demo test test-slow lint prior card clean $(REPRODUCE)
+.PHONY: help install demo test test-slow lint prior card clean tune oracle reproduce-photos $(REPRODUCE)
+TUNED := $(filter-out cells,$(basename $(notdir $(wildcard conf/experiment/tune/*.yaml))))
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  make reproduce-ffhq | reproduce-imagenet | reproduce-celebahq   the paper's benchmark; PLAN=1: only its cost"
 
 install: $(STAMP) ## create the environment in .venv
@@ -37,6 +38,25 @@ endif
 	$(BIN)/vml-bench run experiment=reproduce_$* $(ARGS)
 	$(BIN)/vml-bench leaderboard --published --dataset $*256 $(TABLE)
 endif
+
+DENOISE := task=denoise task.noise_std=0.05,0.2
+reproduce-photos: install ## the embedded benchmark in full: hours on two cores, stop and start at will; PLAN=1 too
+ifdef PLAN
+	$(BIN)/vml-bench plan experiment=reproduce_photos $(ARGS)
+	$(BIN)/vml-bench plan experiment=reproduce_photos $(DENOISE) $(ARGS)
+else
+	$(BIN)/vml-bench run experiment=reproduce_photos $(ARGS)
+	$(BIN)/vml-bench run experiment=reproduce_photos $(DENOISE) $(ARGS)
+	$(BIN)/vml-bench leaderboard --dataset photos64 $(TABLE)
+endif
+
+tune: install ## eight settings of every method on the tuning crops, and the table that compares them
+	for method in $(TUNED); do $(BIN)/vml-bench run experiment=tune/$$method $(ARGS) || exit; done
+	$(BIN)/vml-bench tuning
+
+oracle: install ## every method against exact answers: closed-form priors, minutes
+	$(BIN)/vml-bench run experiment=oracle $(ARGS)
+	$(BIN)/vml-bench leaderboard --results results/oracle
 
 test: install ## run the tests
 	$(BIN)/python -m pytest

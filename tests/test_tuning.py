@@ -1,0 +1,71 @@
+"""Tuning: what the table pools, and that every sweep has the same budget and stays off the test images."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from tests.run_folders import write_run
+from vml_bench.cli import main
+from vml_bench.configuration import config_dir
+from vml_bench.errors import InputError
+from vml_bench.leaderboard.tuning import tuning_table
+from vml_bench.runner.progress import cells_of
+
+SETTINGS, CELLS = 8, 6
+SWEEPS = sorted(path.stem for path in (config_dir() / "experiment" / "tune").glob("*.yaml") if path.stem != "cells")
+
+
+def run(results, setting, lpips, *, task="sr4", method="dps", diverged=()):
+    """A run of `method` whose sampler is `setting`."""
+    folder = write_run(
+        results, method, f"{setting}{task}".replace("=", ""), task=task, lpips=(lpips,) * 3, diverged=diverged
+    )
+    config = json.loads((folder / "config.yaml").read_text())
+    name, value = setting.split("=")
+    config["method"]["sampler"] = {"_target_": "x", name: float(value), "schedule": {"levels": 50}}
+    (folder / "config.yaml").write_text(json.dumps(config))
+
+
+def test_settings_are_pooled_over_cells_and_the_best_comes_first(tmp_path):
+    for task, shift in (("sr4", 0.0), ("inpaint_half", 0.1)):
+        run(tmp_path, "scale=1", 0.3 + shift, task=task)
+        run(tmp_path, "scale=2", 0.2 + shift, task=task)
+    table = tuning_table(tmp_path, "toy")
+    assert table["setting"].tolist() == ["scale=2.0", "scale=1.0"]
+    assert table["lpips_alex"].tolist() == pytest.approx([0.25, 0.35])
+    assert table[["cells", "n", "diverged"]].to_numpy().tolist() == [[2, 6, 0]] * 2
+
+
+def test_a_setting_that_missed_a_cell_is_left_out_and_divergence_is_counted(tmp_path):
+    for task in ("sr4", "inpaint_half"):
+        run(tmp_path, "scale=1", 0.3, task=task, diverged=("a",))
+    run(tmp_path, "scale=2", 0.1)
+    table = tuning_table(tmp_path, "toy")
+    assert table["setting"].tolist() == ["scale=1.0"]
+    assert table["diverged"].tolist() == [2]
+
+
+def test_it_is_written_and_printed(tmp_path, capsys):
+    run(tmp_path, "scale=1", 0.3)
+    main(["tuning", "--results", str(tmp_path), "--dataset", "toy"])
+    assert "0.300" in capsys.readouterr().out
+    assert "0.300" in (tmp_path / "toy" / "tuning.md").read_text()
+    assert (tmp_path / "toy" / "tuning.csv").read_text().startswith("method,setting,cells")
+
+
+def test_nothing_to_show_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="no run"):
+        tuning_table(tmp_path, "toy")
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_method_has_the_same_budget_on_the_tuning_crops(name):
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", [f"experiment=tune/{name}"], return_hydra_config=True)
+    assert config.hydra.sweeper.params.method == name
+    assert cells_of(config) == SETTINGS * CELLS
+    assert config.dataset.images.split == "tune"
+    assert config.runner.results_dir == "results/tuning"
