@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vml_bench.priors.base import Prior
+
+
+class PullBack(Protocol):
+    """v ↦ Jᵀ v at one point: a vector-Jacobian product with J = ∂D/∂x."""
+
+    def __call__(self, v: Tensor, retain: bool = False) -> Tensor:
+        """Jᵀ v, (B, C, H, W) -> (B, C, H, W). `retain` keeps what a further call needs, and its memory."""
+        ...
 
 
 class Denoiser:
@@ -33,8 +41,8 @@ class Denoiser:
         with torch.no_grad():
             return self._prior(x, sigma)
 
-    def linearize(self, x: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """D(x, σ) and the function v ↦ Jᵀ v with J = ∂D/∂x, which may be called once.
+    def linearize(self, x: Tensor, sigma: float) -> tuple[Tensor, PullBack]:
+        """D(x, σ) and the function v ↦ Jᵀ v with J = ∂D/∂x, which may be called once, or again after each `retain`.
 
         J = Cov[x_0 | x] / σ² is symmetric for an exact denoiser; a network's is only nearly so.
         """
@@ -43,9 +51,9 @@ class Denoiser:
             point = x.detach().requires_grad_()
             denoised = self._prior(point, sigma)
 
-        def pull_back(v: Tensor) -> Tensor:
+        def pull_back(v: Tensor, retain: bool = False) -> Tensor:
             self.vjp += 1
-            (product,) = torch.autograd.grad(denoised, point, grad_outputs=v)
+            (product,) = torch.autograd.grad(denoised, point, grad_outputs=v, retain_graph=retain)
             return product
 
         return denoised.detach(), pull_back

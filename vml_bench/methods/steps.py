@@ -1,4 +1,4 @@
-"""What the VML methods share: hyperparameters, the preconditioned direction, the move to the next noise level.
+"""What the VML methods share: hyperparameters, the start, the preconditioned direction, the move between levels.
 
 Gutha, Vinuesa, Azizpour, "Inverse problems with diffusion models: MAP estimation via mode-seeking loss"
 (arXiv:2512.10524).
@@ -25,7 +25,8 @@ class InnerLoop:
     Attributes:
         inner_steps: K, steps at each noise level.
         step_size: η; 1 is the method's full step.
-        move: to the next level by "flow" (deterministic) or "renoise"; see `next_level`.
+        move: to the next level by "stationary", "flow" or "renoise"; see `next_level`.
+        start: at σ_max from "noise" or from the "centre"; see `starting_point`.
         schedule: noise levels; 20 of EDM's by default.
 
     Raises:
@@ -34,7 +35,8 @@ class InnerLoop:
 
     inner_steps: int = 5
     step_size: float = 1.0
-    move: str = "flow"
+    move: str = "stationary"
+    start: str = "noise"
     schedule: Schedule = field(default_factory=EDMSchedule)
 
     def __post_init__(self) -> None:
@@ -42,8 +44,25 @@ class InnerLoop:
             raise InputError(f"method.sampler.inner_steps={self.inner_steps}", "it must be 1 or more")
         if not self.step_size > 0:
             raise InputError(f"method.sampler.step_size={self.step_size}", "it must be > 0; 1 is the full step")
-        if self.move not in ("flow", "renoise"):
-            raise InputError(f"method.sampler.move='{self.move}' is unknown", "use flow or renoise")
+        if self.move not in ("stationary", "flow", "renoise"):
+            raise InputError(f"method.sampler.move='{self.move}' is unknown", "use stationary, flow or renoise")
+        if self.start not in ("noise", "centre"):
+            raise InputError(f"method.sampler.start='{self.start}' is unknown", "use noise or centre")
+
+
+def starting_point(start: str, sigma: float, y: Tensor, operator: SpectralOperator, rng: ImageNoise) -> Tensor:
+    """x_t at the first level, (B, C, H, W).
+
+    Args:
+        start: "noise", x = σ n as a sampler starts, or "centre", x = 0, the middle of [-1, 1]. Noise in the null space
+            of H decides the mode if the steps cannot remove it before the modes part (`vml_map_pre`).
+        sigma: σ_1, the first level.
+        y: (B, *measurement).
+        operator: H.
+        rng: source of n.
+    """
+    like = operator.adjoint(y)
+    return sigma * rng.randn_like(like) if start == "noise" else torch.zeros_like(like)
 
 
 def preconditioned_direction(
@@ -77,19 +96,22 @@ def next_level(
 ) -> Tensor:
     """Take x_t from σ to σ_next; to 0 at the end, where the answer is D.
 
-    The flow reuses D of the last inner step and so costs no evaluation. Re-noising forgets x_t, and so must evaluate D
-    where x_t has arrived.
+    A stationary point of VML_S is x = D + σ² g with g = Hᵀ(H D − y)/σ_y², so that where D has settled, "stationary"
+    lands on the next level's stationary point (exactly, if the prior is Gaussian: its D is the MAP at every σ). "flow"
+    scales x − D by σ_next/σ, as a sample's is, and leaves the inner steps that offset to undo. Both reuse D of the last
+    inner step and cost no evaluation. Re-noising forgets x_t, and so must evaluate D where x_t has arrived.
 
     Args:
         x: x_t after the inner steps, (B, C, H, W).
         denoised: D of the last inner step, (B, C, H, W).
         sigma, sigma_next: σ > σ_next ≥ 0.
-        move: "flow", the probability-flow step (Euler) x ← D + (σ_next/σ)(x − D), or "renoise", x ← D + σ_next n.
+        move: "stationary", x ← D + (σ_next/σ)²(x − D); "flow", the probability-flow step (Euler)
+            x ← D + (σ_next/σ)(x − D); or "renoise", x ← D + σ_next n.
         denoiser: D.
         rng: source of n.
     """
     if sigma_next == 0:
         return denoised
-    if move == "flow":
-        return denoised + (sigma_next / sigma) * (x - denoised)
-    return denoiser(x, sigma) + sigma_next * rng.randn_like(x)
+    if move == "renoise":
+        return denoiser(x, sigma) + sigma_next * rng.randn_like(x)
+    return denoised + (sigma_next / sigma) ** (2 if move == "stationary" else 1) * (x - denoised)

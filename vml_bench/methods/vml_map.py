@@ -12,7 +12,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from vml_bench.denoiser import Denoiser
-from vml_bench.methods.steps import InnerLoop, next_level
+from vml_bench.methods.steps import InnerLoop, next_level, starting_point
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator, divide_on_support
 
@@ -29,9 +29,9 @@ class VMLMAP(InnerLoop):
     def restore(
         self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
     ) -> Tensor:
-        """Restore y (B, *measurement) to images (B, C, H, W) in [-1, 1], not clipped; starts at σ_max n."""
+        """Restore y (B, *measurement) to images (B, C, H, W) in [-1, 1], not clipped."""
         levels = self.schedule(denoiser)
-        x = levels[0] * rng.randn_like(operator.adjoint(y))
+        x = starting_point(self.start, levels[0], y, operator, rng)
         for sigma, sigma_next in pairwise([*levels, 0.0]):
             for _ in range(self.inner_steps):
                 denoised, pull_back = denoiser.linearize(x, sigma)
