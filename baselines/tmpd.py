@@ -11,7 +11,7 @@ KPDDPMplus): exact where H J Hᵀ is diagonal, cautious where its entries are po
 cancel. J is symmetric for an exact denoiser, and Jᵀ stands for it as in the authors' code. D is not clipped.
 
 Two guards on the row sums are not the paper's, which at σ_y = 0 divides by whatever they are; neither acts where they
-are exact on a prior whose variance exceeds `floor`:
+are exact and above the first:
 
 1. they are raised to `floor` times what they would be, on average, for the prior N(0, I) and uncorrelated measurements;
 2. an image's correction d with ‖H d‖ > 2 ‖y − H D‖, which must leave D further from y than it was, is shortened to

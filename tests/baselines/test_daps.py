@@ -27,7 +27,7 @@ def many(images: int, purpose: str = "method") -> ImageNoise:
 
 @pytest.mark.parametrize(("prior_std", "relative"), [(10.0, 0.05), (0.5, 0.05), (0.5, 50.0)])
 def test_langevin_steps_are_the_papers(prior_std, relative):
-    """Eq. 8 of arXiv:2407.01521 with autograd's gradient of the target, in pixels; η held where it would diverge."""
+    """arXiv:2407.01521, algorithm 1, with autograd's gradient, in pixels; η held where it would diverge."""
     case = problem(0, images=4)
     std = 0.05
     eta = min(relative * std**2, 1 / (1 / prior_std**2 + float(case.operator.singular_values.max()) ** 2 / std**2))

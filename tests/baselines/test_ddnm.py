@@ -63,7 +63,9 @@ def ddnm_step_as_published(x_vp, alpha_bar, alpha_bar_next, y, operator, noise_s
         noise = sigma_t * (eta * operator.from_spectrum(n) + math.sqrt(1 - eta**2) * eps)
         return a * (x0 - null_to_range) + noise, {"exact y"}
     factors = [ddnm_plus_factors(s, a, sigma_t, noise_std, eta) for s in operator.singular_values.flatten().tolist()]
-    lam, of_n, of_eps = (torch.tensor(column).double().reshape(SHAPE) for column in list(zip(*factors, strict=True))[:3])
+    lam, of_n, of_eps = (
+        torch.tensor(column).double().reshape(SHAPE) for column in list(zip(*factors, strict=True))[:3]
+    )
     corrected = x0 - operator.from_spectrum(lam * operator.to_spectrum(null_to_range))
     noise = operator.from_spectrum(of_n * n + of_eps * operator.to_spectrum(eps))
     return a * corrected + noise, {factor[3] for factor in factors}
@@ -149,14 +151,6 @@ def test_on_a_gaussian_it_follows_its_recursion(noise_std):
         mean, variance = recursion(method.schedule(prior), s, float(y_bar[i]), noise_std, 0.85)
         assert abs(c[:, i].mean() - mean) < 5 * math.sqrt(variance / 4000) + 1e-12
         assert abs(c[:, i].var() - variance) < 5 * math.sqrt(2 / 4000) * variance + 1e-12
-        print(
-            noise_std,
-            s,
-            mean,
-            variance,
-            float(y_bar[i]) * s / (s * s + noise_std**2 + 1e-30),
-            (noise_std**2 + 1e-30) / (s * s + noise_std**2 + 1e-30),
-        )
 
 
 @pytest.mark.parametrize(("method", "nfe"), [(DDNM(), 100), (TRAVEL, 20 + 6 * 3)])

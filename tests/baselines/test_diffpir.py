@@ -35,7 +35,7 @@ def isotropic(images: int, noise_std: float):
 
 
 def step_as_published(x_vp, alpha_bar, alpha_bar_next, y, operator, prior, noise_std, weight, zeta, z):
-    """Algorithm 1 of arXiv:2305.08995 with eq. 12's normal equations solved densely, the network as a score."""
+    """Algorithm 1 of arXiv:2305.08995 with its data step solved densely, the network as a score."""
     sigma = math.sqrt((1 - alpha_bar) / alpha_bar)
     score = (math.sqrt(alpha_bar) * prior(x_vp / math.sqrt(alpha_bar), sigma) - x_vp) / (1 - alpha_bar)
     x0 = (x_vp + (1 - alpha_bar) * score) / math.sqrt(alpha_bar)
