@@ -25,7 +25,7 @@ def test_a_plan_multiplies_one_calibration_and_computes_no_cell(cell_config, tmp
         return calibrate(prior, batch_size, device)
 
     monkeypatch.setattr("vml_bench.plan.calibrate", counted)
-    cells = [cell_config("task=sr4", "method=ddrm", "runner.limit=5", f"seed={seed}") for seed in (0, 1)]
+    cells = [cell_config("task=sr4", "method=ddrm_20", "runner.limit=5", f"seed={seed}") for seed in (0, 1)]
     frame = plan(cells)
     assert len(calibrations) <= 1
     expected = 5 * 20 * frame.forward_seconds / 3600
@@ -50,7 +50,7 @@ def test_missing_weights_that_the_user_named_are_an_error(cell_config):
 
 
 def test_the_calibration_times_both_passes(cell_config):
-    config = cell_config("task=sr4", "method=ddrm")
+    config = cell_config("task=sr4", "method=ddrm_20")
     prior = build(config.prior.model, "prior")
     device = choose_device("cpu")
     cost = calibrate(ComputedPrior(prior, Compute(), device), 1, device)

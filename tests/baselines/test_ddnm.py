@@ -64,7 +64,7 @@ def ddnm_step_as_published(x_vp, alpha_bar, alpha_bar_next, y, operator, noise_s
         return a * (x0 - null_to_range) + noise, {"exact y"}
     factors = [ddnm_plus_factors(s, a, sigma_t, noise_std, eta) for s in operator.singular_values.flatten().tolist()]
     lam, of_n, of_eps = (
-        torch.tensor(column).double().reshape(SHAPE) for column in list(zip(*factors, strict=True))[:3]
+        torch.tensor(column, dtype=torch.float64).reshape(SHAPE) for column in list(zip(*factors, strict=True))[:3]
     )
     corrected = x0 - operator.from_spectrum(lam * operator.to_spectrum(null_to_range))
     noise = operator.from_spectrum(of_n * n + of_eps * operator.to_spectrum(eps))

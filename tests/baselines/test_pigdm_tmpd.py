@@ -202,7 +202,7 @@ def test_on_gaussians_the_guided_mean_is_exact(method, case, noise_std, sigma):
 def test_on_gaussians_samples_are_the_posteriors(method, case):
     """2,000 samples in 8 dimensions: a mean errs by 0.022 of its std, a variance by 3 %, a covariance by 6 %.
 
-    200 levels add to that: they leave the variances about 4 % too small.
+    200 levels add to that: they leave the variances about 5 % too small.
     """
     operator, prior = case()
     _, y = measured(operator, prior, 0.3, images=1)
