@@ -31,6 +31,9 @@ ADAM_EPSILON = 1e-8
 class REDDiff:
     """Adam on the image itself: one step a noise level, from the largest to the smallest, from H⁺ y.
 
+    The start is clipped to [-1, 1], which is not the paper's: under a blur H⁺ carries noise to where the few steps of
+    Adam, of one learning rate each, cannot fetch it back.
+
     One network evaluation a level, no vector-Jacobian product; σ_y is not used.
 
     Attributes:
@@ -64,7 +67,7 @@ class REDDiff:
         self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
     ) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at H⁺ y."""
-        mu, first, second = operator.pinv(y), 0.0, 0.0
+        mu, first, second = operator.pinv(y).clamp(-1, 1), 0.0, 0.0
         b1, b2 = self.betas
         for k, sigma in enumerate(self.schedule(denoiser), start=1):
             gradient = self.gradient(mu, sigma, y, operator, denoiser, rng.randn_like(mu))

@@ -47,7 +47,7 @@ def test_steps_are_adams():
     case = problem(1, images=2)
     sigmas, noises = [1.0, 0.3], ImageNoise(0, ["0", "1"], "method")
     method = REDDiff(schedule=lambda prior: sigmas)
-    mu, m, v = case.operator.pinv(case.y), torch.zeros_like(case.truth), torch.zeros_like(case.truth)
+    mu, m, v = case.operator.pinv(case.y).clamp(-1, 1), torch.zeros_like(case.truth), torch.zeros_like(case.truth)
     for t, sigma in enumerate(sigmas, start=1):
         noise = noises.randn_like(mu)
         g = method.gradient(mu, sigma, case.y, case.operator, Denoiser(case.prior), noise)
