@@ -9,7 +9,7 @@ from tests.methods.problems import SHAPE, problem
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.methods import VMLMAP, VMLFixedPoint, VMLMAPPreconditioned
-from vml_bench.methods.steps import next_level, preconditioned_direction
+from vml_bench.methods.steps import next_level, preconditioned_direction, starting_point
 from vml_bench.methods.vml_map import descent
 from vml_bench.noise import ImageNoise
 from vml_bench.operators import DenseOperator
@@ -126,15 +126,41 @@ def test_moves():
     noise = ImageNoise(0, ids, "method").randn_like(x)
     flow = next_level(x, denoised, 0.3, 0.1, "flow", denoiser, ImageNoise(0, ids, "method"))
     assert torch.allclose(flow, x + (0.1 - 0.3) * (x - denoised) / 0.3)
+    stationary = next_level(x, denoised, 0.3, 0.1, "stationary", denoiser, ImageNoise(0, ids, "method"))
+    assert torch.allclose(stationary, denoised + (x - denoised) / 9)
     assert denoiser.nfe == 0
     renoised = next_level(x + 1, denoised, 0.3, 0.1, "renoise", denoiser, ImageNoise(0, ids, "method"))
     assert torch.allclose(renoised, case.prior(x + 1, 0.3) + 0.1 * noise)
-    for move in ("flow", "renoise"):
+    for move in ("stationary", "flow", "renoise"):
         assert next_level(x, denoised, 0.3, 0.0, move, denoiser, ImageNoise(0, ids, "method")) is denoised
 
 
+@pytest.mark.parametrize("noise_std", [0.0, 0.05])
+def test_stationary_move_lands_on_the_next_stationary_point_of_a_gaussian(noise_std):
+    case = problem(5, components=1, noise_std=noise_std)
+    solution = case.posterior.map()
+    pull = case.prior.precisions[0] @ (solution.flatten(1) - case.prior.means[0]).T
+    denoiser = Denoiser(case.prior)
+    here, there = (solution + sigma**2 * pull.T.reshape(solution.shape) for sigma in (0.3, 0.1))
+    for x, sigma in ((here, 0.3), (there, 0.1)):
+        denoised = denoiser(x, sigma)
+        assert torch.allclose(denoised, solution, atol=1e-9)
+        d = preconditioned_direction(x, denoised, case.y, case.operator, noise_std, sigma)
+        assert d.abs().max() < 1e-8
+    moved = next_level(here, solution, 0.3, 0.1, "stationary", denoiser, ImageNoise(0, [], "method"))
+    assert torch.allclose(moved, there, atol=1e-9)
+
+
+def test_starting_points():
+    case, _, _ = state(0.05, 0.3)
+    noise = ImageNoise(0, ["a", "b", "c"], "method")
+    expected = 20.0 * ImageNoise(0, ["a", "b", "c"], "method").randn_like(case.truth)
+    assert torch.equal(starting_point("noise", 20.0, case.y, case.operator, noise), expected)
+    assert torch.equal(starting_point("centre", 20.0, case.y, case.operator, noise), torch.zeros_like(case.truth))
+
+
 @pytest.mark.parametrize("method", [VMLMAP, VMLMAPPreconditioned, VMLFixedPoint])
-@pytest.mark.parametrize("bad", [{"inner_steps": 0}, {"step_size": 0.0}, {"move": "jump"}])
+@pytest.mark.parametrize("bad", [{"inner_steps": 0}, {"step_size": 0.0}, {"move": "jump"}, {"start": "top"}])
 def test_bad_hyperparameters_are_refused(method, bad):
     with pytest.raises(InputError, match=next(iter(bad))):
         method(**bad)

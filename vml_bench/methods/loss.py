@@ -142,8 +142,8 @@ def loss_constant(
 ) -> Tensor:
     """c = log p(y) + (m/2) log(2π σ_y²) − (n/2) log(2π σ²), (B,). Arguments and errors as in `vml_loss`."""
     _require_noise(noise_std)
-    rank = (operator.singular_values > 0).flatten(-3).sum(dim=-1)
     evidence = prior.posterior(y, operator, noise_std).log_evidence
+    rank = (operator.singular_values > 0).flatten(-3).sum(dim=-1).to(evidence)
     n = math.prod(prior.image_shape)
     return evidence + rank * math.log(2 * math.pi * noise_std**2) / 2 - n * math.log(2 * math.pi * sigma**2) / 2
 

@@ -5,9 +5,10 @@ Gutha, Vinuesa, Azizpour, "Inverse problems with diffusion models: MAP estimatio
 bracket is multiplied by P = (HᵀH/σ_y² + I/σ²)⁻¹ before the product, which also makes σ_y = 0 an ordinary case.
 
 Where J and HᵀH commute, a step shrinks the error of a coordinate by 1 − η j a: j the eigenvalue of J, a the rate of
-`vml_fixed_point`. So η < 2 as long as J ≤ 1; and in the null space of H, where a = 1 − j, at most a quarter of the
-error goes a step, and next to none while σ is large against the prior's spread (j ≈ 0). There x keeps the noise it
-started from until the modes part, and that noise, not y, decides which one it falls into: start from the centre.
+`vml_fixed_point`. So η < 2 as long as J ≤ I; and in the null space of H, where a = 1 − j, a step of η = 1 removes at
+most a quarter of the error, and next to nothing while σ is large against the prior's spread (j ≈ 0). There x keeps the
+noise it started from until the modes part, and that noise, not y, decides which one it falls into: start from the
+centre.
 """
 
 from __future__ import annotations
