@@ -84,5 +84,17 @@ def test_a_sweep_ends_in_a_leaderboard(tmp_path):
 def test_help_names_the_commands(tmp_path):
     answer = vml_bench("--help", folder=tmp_path)
     assert answer.returncode == 0
-    for command in ("run", "plan", "leaderboard", "protocols", "fetch", "doctor", "train", "card"):
+    for command in (
+        "run",
+        "plan",
+        "train",
+        "leaderboard",
+        "report",
+        "compare",
+        "cite",
+        "track",
+        "tuning",
+        "protocols",
+        "fetch",
+    ):
         assert command in answer.stdout

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.run_folders import write_run
 from vml_bench.errors import InputError
-from vml_bench.figures import CAPTION, GAP, HEAD, MARGIN, SIDE, task_figure, write_figures
+from vml_bench.figures.pictures import CAPTION, GAP, HEAD, MARGIN, SIDE, task_figure, write_figures
 
 CELL = 256
 

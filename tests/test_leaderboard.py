@@ -18,7 +18,8 @@ from vml_bench.errors import InputError
 from vml_bench.leaderboard import build, datasets, format_table, store_features, write
 from vml_bench.leaderboard.aggregate import bootstrap_interval
 from vml_bench.leaderboard.columns import BY_NAME, COLUMNS, KEYS
-from vml_bench.leaderboard.render import escape_markdown, escape_tex, ranks, to_markdown, to_tex
+from vml_bench.leaderboard.latex import escape_tex, to_tex
+from vml_bench.leaderboard.render import escape_markdown, ranks, to_markdown
 
 
 def markdown_row(frame: pd.DataFrame, method: str) -> str:

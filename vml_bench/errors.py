@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used: says what, and how to mend it.
@@ -20,3 +22,9 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
         return type(self), (self.problem, self.remedy)
+
+
+def raise_all(failures: Sequence[InputError]) -> None:
+    """Raise one error that names each of `failures` once; none where there are none."""
+    if failures:
+        raise InputError("; ".join(dict.fromkeys(map(str, failures))), "")

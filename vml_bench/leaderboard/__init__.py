@@ -2,6 +2,7 @@
 
 from vml_bench.leaderboard.aggregate import build, datasets, store_features
 from vml_bench.leaderboard.features import extractor
-from vml_bench.leaderboard.render import format_table, write, write_csv
+from vml_bench.leaderboard.render import format_table
+from vml_bench.leaderboard.write import write, write_csv
 
 __all__ = ["build", "datasets", "extractor", "format_table", "store_features", "write", "write_csv"]

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.columns import COLUMNS, DISTANCES, KEYS, MEANS
+from vml_bench.leaderboard.columns import COLUMNS, DISTANCES, KEYS, MEANS, ORACLE, Column
 from vml_bench.leaderboard.features import Extract, Features, complete_features, read_features
 from vml_bench.leaderboard.runs import UNREADABLE, Run, read_runs
 from vml_bench.metrics.frechet import frechet_distance, frechet_interval, kernel_distance
@@ -51,6 +51,39 @@ def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, 
     return float(interval.low), float(interval.high)
 
 
+def scene_interval(
+    values: np.ndarray, scenes: np.ndarray, statistic: str = "mean", level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval over scenes, seeded: whole scenes are drawn, for their images are not independent.
+
+    Args:
+        values: (n,), one an image.
+        scenes: (n,), the scene of each.
+        statistic: "mean" or "median", of the images of the drawn scenes together.
+        level: nominal coverage.
+
+    Returns:
+        (low, high); NaN where there are fewer than two scenes or a value is not finite.
+    """
+    values = np.asarray(values, np.float64)
+    names, index = np.unique(np.asarray(scenes, str), return_inverse=True)
+    if len(names) < 2 or not np.isfinite(values).all():
+        return float("nan"), float("nan")
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    groups = [values[index == k] for k in range(len(names))]
+    table = np.full((len(groups), max(map(len, groups))), np.nan)
+    for row, group in zip(table, groups, strict=True):
+        row[: len(group)] = group
+    drawn = np.random.default_rng(SEED).integers(len(groups), size=(RESAMPLES, len(groups)))
+    pick = np.nanmedian if statistic == "median" else np.nanmean
+    if not np.isnan(table).any():
+        pick = np.median if statistic == "median" else np.mean
+    estimates = pick(table[drawn].reshape(RESAMPLES, -1), axis=1)
+    low, high = np.quantile(estimates, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
 def datasets(results_dir: str | Path, dataset: str | None = None) -> list[str]:
     """Names of the data sets that have runs, or just `dataset`.
 
@@ -81,9 +114,10 @@ def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tup
 
     Returns:
         The frame: the columns of `KEYS`, then each of `COLUMNS` with `_low` and `_high` (95 %), NaN where
-        there is no value. And warnings: a line for each run left out or unfinished, and for each task
-        whose runs saw different images. `frame.attrs` holds "dataset", "synthetic" (such runs are in it) and
-        the "warnings" for whoever prints it.
+        there is no value; behind them those of `ORACLE`, if a run is scored against an exact posterior. And
+        warnings: a line for each run left out or unfinished, and for each task whose runs saw different images.
+        `frame.attrs` holds "dataset", "synthetic" (such runs are in it), "exact" (runs scored against an exact
+        posterior are) and the "warnings" for whoever prints it.
 
     Raises:
         InputError: there is no readable run, or every run is synthetic and those were not asked for.
@@ -94,11 +128,14 @@ def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tup
     except UNREADABLE as error:
         reference = Features({})
         warnings.append(f"reference features left out: {error}")
-    rows = [_row(run, reference, warnings) for run in runs]
-    order = [*KEYS, *(name for column in COLUMNS for name in _with_bounds(column.name))]
+    rows = [leaderboard_row(run, reference, warnings) for run in runs]
+    exact = any(run.exact for run in runs)
+    columns = (*COLUMNS, *ORACLE) if exact else COLUMNS
+    order = [*KEYS, *(name for column in columns for name in _with_bounds(column.name))]
     frame = pd.DataFrame(rows, columns=order)
     warnings += _unlike_images(runs)
-    frame.attrs = {"dataset": dataset, "synthetic": any(run.synthetic for run in runs), "warnings": warnings}
+    synthetic = any(run.synthetic for run in runs)
+    frame.attrs = {"dataset": dataset, "synthetic": synthetic, "exact": exact, "warnings": warnings}
     return frame, warnings
 
 
@@ -127,12 +164,14 @@ def store_features(
 ) -> None:
     """Compute and keep, from the pictures on disk, a network's features of every run and of the originals.
 
+    Runs scored against an exact posterior keep no pictures and are passed over.
+
     Raises:
         InputError: a picture is missing, or there is no run to be shown.
     """
     runs, _ = select_runs(results_dir, dataset, synthetic)
     originals: dict[str, Path] = {}
-    for run in runs:
+    for run in (run for run in runs if not run.exact):
         ids = run.good["image_id"]
         complete_features(run.folder, network, {i: run.picture(i) for i in ids}, extract, f"{network} of {run.label}")
         originals |= {i: references(results_dir, dataset) / f"{i}.png" for i in ids}
@@ -143,7 +182,8 @@ def _with_bounds(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
 
 
-def _row(run: Run, reference: Features, warnings: list[str]) -> dict[str, object]:
+def leaderboard_row(run: Run, reference: Features, warnings: list[str]) -> dict[str, object]:
+    """One run as a row of the leaderboard, by column; what a reader must know is added to `warnings`."""
     good = run.good
     row: dict[str, object] = {
         "dataset": run.dataset,
@@ -156,14 +196,30 @@ def _row(run: Run, reference: Features, warnings: list[str]) -> dict[str, object
     }
     if missing := len(set(run.expected) - set(run.images["image_id"])):
         warnings.append(f"{run.label} is unfinished: {missing} of {len(run.expected)} images are still to come")
-    for column in MEANS:
-        if column.name in good and len(good):
-            values = pd.to_numeric(good[column.name], errors="coerce").to_numpy(np.float64)
-            row.update(zip(_with_bounds(column.name), (values.mean(), *bootstrap_interval(values)), strict=True))
+    for column in (*MEANS, *ORACLE) if run.exact else MEANS:
+        row.update(zip(_with_bounds(column.name), _over_images(run, column, warnings), strict=True))
     for column in DISTANCES:
         values = _distance(run, column.name, column.features, reference, warnings)
         row.update(zip(_with_bounds(column.name), values, strict=True))
     return row
+
+
+def _over_images(run: Run, column: Column, warnings: list[str]) -> tuple[float, float, float]:
+    """The mean or median of a column over images or scenes, with its bounds; NaN where it has no value."""
+    table = run.good
+    if column.scenes:
+        current = run.scenes is not None and run.scenes["repeats"].sum() == len(run.good)
+        if not current and len(run.good) and column.name == "sw2":
+            warnings.append(f"{run.label}: its scenes are not scored yet; the same command with `run` scores them")
+        table = run.scenes if current else pd.DataFrame()
+    if column.name not in table or table.empty:
+        return (float("nan"),) * 3
+    values = pd.to_numeric(table[column.name], errors="coerce").to_numpy(np.float64)
+    if "scene" in run.good and not column.scenes:
+        interval = scene_interval(values, table["scene"].to_numpy(), column.statistic)
+    else:
+        interval = bootstrap_interval(values)
+    return float(np.median(values) if column.statistic == "median" else values.mean()), *interval
 
 
 def _distance(

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KEYS = ("dataset", "task", "noise_std", "method", "run", "n", "diverged")
-METHOD_ORDER = ("pinv", "ddrm", "dps", "vml_map", "vml_map_pre", "vml_fixed_point")
+METHOD_ORDER = (
+    *("pinv", "wiener", "tv"),
+    *("ddrm", "ddnm", "pigdm", "tmpd", "dps", "diffpir", "daps", "reddiff", "lmaps", "proximap"),
+    *("vml_map", "vml_map_pre", "vml_fixed_point", "vml_fixed_point_early"),
+)
 
 
 @dataclass(frozen=True)
@@ -16,9 +20,12 @@ class Column:
         name: as in the frame and in images.parquet.
         title: as printed.
         better: +1 where more is better, −1 where less is, 0 where none is marked best.
-        digits: digits after the point; best and second best are judged on what is printed.
+        digits: digits after the point, at most; best and second best are judged on what is printed.
         unit: printed behind the title.
-        features: the features whose distance it is; empty for a mean over images.
+        features: the features whose distance it is; empty for a mean or median over images or scenes.
+        significant: digits that count, for values of any size; 0: all that `digits` allows.
+        statistic: "mean" or "median", over images or scenes.
+        scenes: whether there is a value a scene (oracle.parquet) instead of one an image.
     """
 
     name: str
@@ -27,6 +34,9 @@ class Column:
     digits: int
     unit: str = ""
     features: str = ""
+    significant: int = 0
+    statistic: str = "mean"
+    scenes: bool = False
 
 
 COLUMNS = (
@@ -48,9 +58,27 @@ COLUMNS = (
 )
 MEANS = tuple(column for column in COLUMNS if not column.features)
 DISTANCES = tuple(column for column in COLUMNS if column.features)
-BY_NAME = {column.name: column for column in COLUMNS}
+ORACLE = (
+    Column("map_gap", "MAP gap", -1, 4, "nats", significant=3, statistic="median"),
+    Column("map_distance", "MAP distance", -1, 4, significant=3, statistic="median"),
+    Column("sw2", "SW2", -1, 4, significant=3, scenes=True),
+    Column("sw2_floor", "floor", 0, 4, significant=3, scenes=True),
+    Column("mean_error", "mean error", -1, 4, significant=3, scenes=True),
+    Column("mean_error_floor", "floor", 0, 4, significant=3, scenes=True),
+    Column("residual", "residual", 0, 4, significant=3),
+    Column("residual_ratio", "residual ratio", 0, 2),
+)
+"""What a leaderboard on a closed-form prior has beside `COLUMNS`, and shows in place of pictures' scores."""
+BY_NAME = {column.name: column for column in (*COLUMNS, *ORACLE)}
+
+
+def family(method: str) -> str | None:
+    """The method of `METHOD_ORDER` that a method is or, by its name, varies: ddrm of ddrm_20; None for a stranger."""
+    kin = [known for known in METHOD_ORDER if method == known or method.startswith(f"{known}_")]
+    return max(kin, key=len, default=None)
 
 
 def method_rank(method: str) -> tuple[int, str]:
-    """Sort key: the simplest method first, the paper's own last, any other behind them by name."""
-    return (METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER), method)
+    """Sort key: the simplest method first, the paper's own last, variants behind their method, strangers at the end."""
+    known = family(method)
+    return (METHOD_ORDER.index(known) if known else len(METHOD_ORDER), method)

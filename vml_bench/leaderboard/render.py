@@ -1,4 +1,4 @@
-"""A leaderboard as csv, Markdown, LaTeX and plain text; names from files are escaped in each."""
+"""A leaderboard as Markdown and plain text; names from files are escaped in each."""
 
 from __future__ import annotations
 
@@ -6,27 +6,15 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from vml_bench.files import replacing
-from vml_bench.leaderboard.columns import COLUMNS, Column
+from vml_bench.leaderboard.columns import COLUMNS, ORACLE, Column
 
 MISSING = "–"
 ARROWS = {+1: "↑", -1: "↓", 0: ""}
-TEX_ARROWS = {+1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
 OTHER_FIDS = [column.name for column in COLUMNS if column.name.startswith("fid_")]
 MARKDOWN_SPECIALS = re.compile(r"([\\`*_\[\]#|~$])")
-TEX_SPECIALS = {
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
 NO_INCEPTION = (
     "FID and KID: a dash means that Inception's features are missing. `vml-bench fetch inception` gets its weights; "
     "then `vml-bench leaderboard --features inception` computes them from the pictures on disk."
@@ -40,13 +28,29 @@ NOTES = (
     "images, with 95 % bootstrap intervals over images in brackets. A Fréchet distance's interval comes from random "
     "halves of the images and is about the distance expected at this n, with its upward bias; kernel distances have "
     "none.",
-    "Best values are marked among methods of which no image diverged; ties are marked together.",
 )
+RANKED = "Best values are marked among methods of which no image diverged; ties are marked together."
+INTERVALS = ("psnr", "lpips_alex", "map_gap")
+"""Columns whose intervals a terminal shows."""
 FD_NOTE = (
     "fd_alex and kd_alex: Fréchet and kernel distance between restorations and originals of the same images, on 256 "
     "pooled activations of LPIPS's AlexNet. They are not FID and compare only within one table; a Fréchet distance of "
     "256 images or fewer rests on a rank-deficient covariance and is biased upward. A kernel distance between "
     "matched sets is biased downward and goes below zero for good restorations."
+)
+ORACLE_NOTES = (
+    "Images are drawn from a prior in closed form, so the posterior p(x | y), its mean and its mode x* are exact, and "
+    "scores are of raw restorations. A method that seeks the mode is judged by the MAP gap and distance, a sampler by "
+    "SW2 and the mean error: exact posterior samples lie far below the mode, by about half the number of dimensions "
+    "that the measurement leaves free.",
+    "MAP gap: median of log p(x* | y) − log p(x | y); at σ_y = 0 the gap in log prior once x is projected onto Hx = y, "
+    "from which the residual says how far it was. MAP distance: median of ‖x − x*‖.",
+    "SW2: sliced Wasserstein-2 distance between the restorations of a scene and exact posterior samples. Mean error: "
+    "‖mean of a scene's restorations − E[x | y]‖. Both are means over scenes; the floor beside each is what as many "
+    "exact posterior samples score.",
+    "Residual: ‖y − Hx‖. Residual ratio: over σ_y √rank(H), its root mean square for exact posterior samples.",
+    "n: all restorations of the row, several of each scene; diverged: those among them without a usable result, which "
+    "no other column counts. In brackets 95 % bootstrap intervals over scenes.",
 )
 SYNTHETIC = "Synthetic: the weights or the images of some runs are made up, so these numbers mean nothing."
 
@@ -59,7 +63,8 @@ class Block:
         dataset, task, noise_std: what the rows share.
         rows: the rows, renumbered from 0.
         labels: the method of each row, with its run where a method has several.
-        columns: columns with a value in the frame, and FID, which says when it has none.
+        columns: columns with a value in the frame, and FID, which says when it has none; against an exact posterior
+            its distances come first.
         ranks: for each column and row 1 (best), 2 (second best) or 0.
     """
 
@@ -79,7 +84,8 @@ def ranks(values: list[float], diverged: list[int], column: Column) -> list[int]
     no direction is better, and one with fewer than two ranked rows, has no marks.
     """
     ranked = [
-        round(value, column.digits) + 0.0 if math.isfinite(value) or value == math.inf else None for value in values
+        value if value == math.inf else float(printed(value, column)) + 0.0 if math.isfinite(value) else None
+        for value in values
     ]
     ranked = [None if lost else value for value, lost in zip(ranked, diverged, strict=True)]
     if not column.better or sum(value is not None for value in ranked) < 2:
@@ -90,7 +96,9 @@ def ranks(values: list[float], diverged: list[int], column: Column) -> list[int]
 
 def blocks(frame: pd.DataFrame) -> Iterator[Block]:
     """Split a leaderboard by data set, task and noise level, in the frame's order."""
-    columns = [column for column in COLUMNS if column.name == "fid" or frame[column.name].notna().any()]
+    exact = frame.attrs.get("exact", False)
+    offered = (*ORACLE, *COLUMNS) if exact else COLUMNS
+    columns = [c for c in offered if (c.name == "fid" and not exact) or frame[c.name].notna().any()]
     for (dataset, task, noise_std), group in frame.groupby(["dataset", "task", "noise_std"], sort=False):
         rows = group.reset_index(drop=True)
         several = rows["method"].duplicated(keep=False)
@@ -102,16 +110,33 @@ def blocks(frame: pd.DataFrame) -> Iterator[Block]:
         yield Block(str(dataset), str(task), float(noise_std), rows, labels, columns, marks)
 
 
-def number(value: float, digits: int) -> str:
-    """A value as printed, or a dash."""
+def number(value: float, digits: int, significant: int = 0) -> str:
+    """A value as printed, or a dash.
+
+    Args:
+        value: any number.
+        digits: digits after the point, at most.
+        significant: digits that count; 0: as many as `digits` allows.
+    """
     if math.isnan(value):
         return MISSING
-    return f"{value:.{digits}f}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if significant and abs(value) >= 1e6:
+        return f"{value:.1e}".replace("e+", "e").replace("e0", "e")
+    if significant and value:
+        digits = min(max(significant - 1 - math.floor(math.log10(abs(value))), 0), digits)
+    return f"{value:.{digits}f}"
+
+
+def printed(value: float, column: Column) -> str:
+    """A value of a column as printed."""
+    return number(value, column.digits, column.significant)
 
 
 def interval(row: pd.Series, column: Column) -> str:
     """The bounds as printed, "[27.30, 28.90]", or nothing where there are none or they coincide with the mean."""
-    low, high = (number(float(row[f"{column.name}_{end}"]), column.digits) for end in ("low", "high"))
+    low, high = (printed(float(row[f"{column.name}_{end}"]), column) for end in ("low", "high"))
     return "" if MISSING in (low, high) or low == high else f"[{low}, {high}]"
 
 
@@ -119,11 +144,6 @@ def escape_markdown(text: str) -> str:
     """Any name as inert Markdown on one line."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return MARKDOWN_SPECIALS.sub(r"\\\1", text)
-
-
-def escape_tex(text: str) -> str:
-    """Any name as inert LaTeX on one line."""
-    return "".join(TEX_SPECIALS.get(character, character) for character in " ".join(text.split()))
 
 
 def escape_terminal(text: str) -> str:
@@ -134,7 +154,9 @@ def escape_terminal(text: str) -> str:
 def notes(frame: pd.DataFrame) -> list[str]:
     """What a reader must know about the numbers."""
     found = [SYNTHETIC] if frame.attrs.get("synthetic") else []
-    found += NOTES
+    if frame.attrs.get("exact"):
+        return [*found, *ORACLE_NOTES, RANKED]
+    found += [*NOTES, RANKED]
     if frame["fid"].isna().any():
         found.append(NO_INCEPTION)
     if any(frame[name].notna().any() for name in OTHER_FIDS):
@@ -167,7 +189,7 @@ def _markdown_table(block: Block, columns: Sequence[Column]) -> Iterator[str]:
     for i, row in block.rows.iterrows():
         cells = [escape_markdown(block.labels[i]), str(row["n"]), str(row["diverged"])]
         for column in columns:
-            value = number(float(row[column.name]), column.digits)
+            value = printed(float(row[column.name]), column)
             value = f"**{value}**" if block.ranks[column.name][i] == 1 else value
             cells.append(f"{value} {interval(row, column)}".strip())
         yield "| " + " | ".join(cells) + " |"
@@ -180,47 +202,12 @@ def _title(column: Column, short: bool = False) -> str:
     return " ".join(part for part in (column.title, arrow, unit) if part)
 
 
-def to_tex(frame: pd.DataFrame) -> str:
-    """The leaderboard as LaTeX tables (package booktabs): best value bold, second best underlined."""
-    lines = [f"% {note}" for note in notes(frame)]
-    lines += [f"% warning: {' '.join(warning.split())}" for warning in frame.attrs.get("warnings", [])]
-    lines.append(r"% needs \usepackage{booktabs}")
-    for block in blocks(frame):
-        caption = f"{escape_tex(block.dataset)}: {escape_tex(block.task)}, $\\sigma_y = {block.noise_std:g}$."
-        titles = [
-            escape_tex(column.title) + TEX_ARROWS[column.better] + (f" ({column.unit})" if column.unit else "")
-            for column in block.columns
-        ]
-        lines += [
-            "",
-            r"\begin{table}",
-            r"  \centering\small\setlength{\tabcolsep}{4pt}",
-            f"  \\caption{{{caption}}}",
-            f"  \\begin{{tabular}}{{l{'r' * (len(titles) + 2)}}}",
-            r"    \toprule",
-            "    " + " & ".join(["Method", "$n$", "diverged", *titles]) + r" \\",
-            r"    \midrule",
-        ]
-        for i, row in block.rows.iterrows():
-            cells = [escape_tex(block.labels[i]), str(row["n"]), str(row["diverged"])]
-            cells += [_tex_cell(row, column, block.ranks[column.name][i]) for column in block.columns]
-            lines.append("    " + " & ".join(cells) + r" \\")
-        lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
-
-
-def _tex_cell(row: pd.Series, column: Column, rank: int) -> str:
-    value = number(float(row[column.name]), column.digits).replace(MISSING, "--").replace("∞", r"$\infty$")
-    value = {1: f"\\textbf{{{value}}}", 2: f"\\underline{{{value}}}"}.get(rank, value)
-    bounds = interval(row, column)
-    return f"{value} {{\\scriptsize {bounds}}}" if bounds else value
-
-
 def format_table(frame: pd.DataFrame) -> str:
-    """The leaderboard for a terminal: a block a task, means with the intervals of PSNR and LPIPS, * for the best.
+    """The leaderboard for a terminal: a block a task, * for the best, the intervals of `INTERVALS` alone.
 
     Kernel distances and FID's other conventions are left to the files.
     """
+    exact = frame.attrs.get("exact", False)
     parts = []
     for block in blocks(frame):
         columns = [column for column in block.columns if column.name not in ("kid", "kd_alex", *OTHER_FIDS)]
@@ -230,8 +217,8 @@ def format_table(frame: pd.DataFrame) -> str:
             cells = [escape_terminal(block.labels[i]), str(row["n"]), str(row["diverged"])]
             for column in columns:
                 mark = "*" if block.ranks[column.name][i] == 1 else ""
-                bounds = interval(row, column) if column.name in ("psnr", "lpips_alex") else ""
-                cells.append(f"{mark}{number(float(row[column.name]), column.digits)} {bounds}".strip())
+                bounds = interval(row, column) if column.name in INTERVALS else ""
+                cells.append(f"{mark}{printed(float(row[column.name]), column)} {bounds}".strip())
             table.append(cells)
         widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
         lines = [
@@ -242,35 +229,10 @@ def format_table(frame: pd.DataFrame) -> str:
         ]
         heading = f"{escape_terminal(block.dataset)} · {escape_terminal(block.task)} · σ_y = {block.noise_std:g}"
         parts.append("\n".join([heading, lines[0], "─" * len(lines[0]), *lines[1:]]))
-    lines = ["* best of its column; [low, high] 95 % bootstrap interval over images"]
-    if frame["fid"].isna().any():
+    lines = [f"* best of its column; [low, high] 95 % bootstrap interval over {'scenes' if exact else 'images'}"]
+    if exact:
+        lines.append("floor: what as many exact posterior samples score; leaderboard.md says what the columns are")
+    elif frame["fid"].isna().any():
         lines.append("FID: – without features (vml-bench fetch inception; vml-bench leaderboard --features inception)")
     lines += [SYNTHETIC] if frame.attrs.get("synthetic") else []
     return "\n\n".join([*parts, "\n".join(lines)])
-
-
-def write(frame: pd.DataFrame, folder: str | Path) -> list[Path]:
-    """Write leaderboard.csv, leaderboard.md and leaderboard.tex, each whole or not at all.
-
-    Args:
-        frame: from `build`.
-        folder: where they go; made if absent.
-
-    Returns:
-        The three paths.
-    """
-    contents = {"csv": frame.to_csv(index=False), "md": to_markdown(frame), "tex": to_tex(frame)}
-    paths = []
-    for suffix, content in contents.items():
-        path = Path(folder, f"leaderboard.{suffix}")
-        with replacing(path) as partial:
-            partial.write_text(content, encoding="utf-8")
-        paths.append(path)
-    return paths
-
-
-def write_csv(frames: Sequence[pd.DataFrame], path: str | Path) -> Path:
-    """Write the leaderboards of several data sets as one csv, whole or not at all; returns its path."""
-    with replacing(path) as partial:
-        pd.concat(frames, ignore_index=True).to_csv(partial, index=False)
-    return Path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class Run:
         expected: ids of the images it was asked for.
         images: images.parquet, a row an image.
         features: of its restorations.
+        scenes: oracle.parquet, a row a scene; None for a run that is not scored against an exact posterior.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class Run:
     expected: tuple[str, ...]
     images: pd.DataFrame
     features: Features
+    scenes: pd.DataFrame | None = None
 
     @property
     def label(self) -> str:
@@ -56,9 +59,27 @@ class Run:
         """The rows of the images that did not diverge."""
         return self.images[self.images["status"] == "ok"]
 
+    @property
+    def exact(self) -> bool:
+        """Whether it is scored against an exact posterior."""
+        return "map_gap" in self.images
+
     def picture(self, image_id: str) -> Path:
         """Where the restoration of an image lies."""
         return self.folder / "recon" / f"{image_id}.png"
+
+    @property
+    def measurements(self) -> Path:
+        """The folder of its measurements' pictures, <noise_std>-<seed>, however the number is spelt."""
+        root = self.folder.parents[1] / "measurements"
+        for folder in sorted(root.glob(f"*-{self.seed}")):
+            try:
+                spelt = float(folder.name.removesuffix(f"-{self.seed}"))
+            except ValueError:
+                continue
+            if math.isclose(spelt, self.noise_std, abs_tol=1e-12):
+                return folder
+        return root / f"{self.noise_std:g}-{self.seed}"
 
 
 def read_run(folder: Path) -> Run:
@@ -95,6 +116,7 @@ def read_run(folder: Path) -> Run:
         expected=tuple(str(image_id) for image_id in record.get("ids", images["image_id"])),
         images=images,
         features=read_features(folder),
+        scenes=pd.read_parquet(folder / "oracle.parquet") if (folder / "oracle.parquet").is_file() else None,
     )
 
 

@@ -45,6 +45,8 @@ class MetricSuite:
         InputError: an unknown name, or weights that are not at hand.
     """
 
+    exact = False
+
     def __init__(
         self,
         names: Sequence[str] = ("psnr", "ssim", "lpips_alex"),

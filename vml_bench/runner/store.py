@@ -42,6 +42,10 @@ class FeatureFile:
         """Whether the features of an image by all of `networks` are here."""
         return self._rows.get(image_id, {}).keys() >= set(networks)
 
+    def rows(self, network: str, image_ids: Sequence[str]) -> np.ndarray:
+        """The features of images by one network, in that order: (len(image_ids), d)."""
+        return np.stack([self._rows[image_id][network] for image_id in image_ids])
+
     def add(self, image_ids: Sequence[str], features: dict[str, np.ndarray]) -> None:
         """Hold the features (B, d) of a batch; `write` puts them on disk."""
         for i, image_id in enumerate(image_ids):
@@ -76,16 +80,43 @@ class RunStore:
         self.folder = folder
         self._order = {image_id: position for position, image_id in enumerate(order)}
         self._table = folder / "images.parquet"
+        self._scenes = folder / "oracle.parquet"
         self.features = FeatureFile(folder / "features.npz")
-        self._rows: dict[str, dict] = {}
-        if self._table.is_file():
-            try:
-                rows = pd.read_parquet(self._table).to_dict("records")
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"{self._table} cannot be read ({error})", f"remove {folder} to run it again"
-                ) from error
-            self._rows = {row["image_id"]: row for row in rows}
+        self._rows: dict[str, dict] = {row["image_id"]: row for row in self._read(self._table)}
+
+    def _read(self, table: Path) -> list[dict]:
+        if not table.is_file():
+            return []
+        try:
+            return pd.read_parquet(table).to_dict("records")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{table} cannot be read ({error})", f"remove {self.folder} to run it again") from error
+
+    def healthy(self) -> list[str]:
+        """Ids of the finished images that did not diverge, in the data set's order."""
+        return [row["image_id"] for row in self._ordered() if row["status"] == "ok"]
+
+    def scenes(self) -> dict[str, dict]:
+        """The rows of oracle.parquet by scene; empty where there is none."""
+        return {row["scene"]: row for row in self._read(self._scenes)}
+
+    def commit_scenes(self, rows: Sequence[dict]) -> None:
+        """Write oracle.parquet, a row a scene; removed where no scene has a row."""
+        if not rows:
+            self._scenes.unlink(missing_ok=True)
+            return
+        with replacing(self._scenes) as partial:
+            pd.DataFrame(rows).to_parquet(partial, index=False)
+
+    def write_answers(self, arrays: dict[str, np.ndarray]) -> None:
+        """Write posterior.npz, the exact answers that figures show."""
+        with replacing(self.folder / "posterior.npz") as partial:
+            np.savez(partial, **arrays)
+
+    def _ordered(self) -> list[dict]:
+        return sorted(
+            self._rows.values(), key=lambda row: (self._order.get(row["image_id"], len(self._order)), row["image_id"])
+        )
 
     def pending(self, image_ids: Sequence[str]) -> list[str]:
         """Those of `image_ids` that have no row yet, in order."""
@@ -103,8 +134,5 @@ class RunStore:
         """Add finished images' rows (after their pictures and features) and write the table."""
         self._rows.update({row["image_id"]: row for row in rows})
         self.features.write(list(self._order))
-        known = sorted(
-            self._rows.values(), key=lambda row: (self._order.get(row["image_id"], len(self._order)), row["image_id"])
-        )
         with replacing(self._table) as partial:
-            pd.DataFrame(known).to_parquet(partial, index=False)
+            pd.DataFrame(self._ordered()).to_parquet(partial, index=False)

@@ -83,7 +83,7 @@ def task_figure(
 
     names = [run.method for run in runs]
     titles = [f"{run.method}\n{run.name}" if names.count(run.method) > 1 else run.method for run in runs]
-    measured = _measurements(Path(results_dir, "runs", dataset, task), runs[0])
+    measured = runs[0].measurements
     tables = [run.images.set_index("image_id") for run in runs]
     grid = []
     for image_id in ids:
@@ -116,18 +116,6 @@ def _common_ids(runs: Sequence[Run]) -> list[str]:
     """Images that every run has finished, in the order in which the first run was asked for them."""
     common = set.intersection(*(set(run.images["image_id"]) for run in runs))
     return [image_id for image_id in runs[0].expected if image_id in common]
-
-
-def _measurements(task_folder: Path, run: Run) -> Path:
-    """The folder of measurement pictures, <noise_std>-<seed>, however the number is spelt."""
-    for folder in sorted((task_folder / "measurements").glob(f"*-{run.seed}")):
-        try:
-            spelt = float(folder.name.removesuffix(f"-{run.seed}"))
-        except ValueError:
-            continue
-        if math.isclose(spelt, run.noise_std, abs_tol=1e-12):
-            return folder
-    return task_folder / "measurements" / f"{run.noise_std}-{run.seed}"
 
 
 def _score(table: pd.DataFrame, image_id: str) -> tuple[float, float]:

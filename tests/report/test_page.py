@@ -1,0 +1,309 @@
+"""The page in a browser: headless Chromium opens the report from disk and a reader uses it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.report.conftest import HOSTILE, IDS, write_results
+from vml_bench.report import write_report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install -e '.[dev]')")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+PATIENCE = 120_000
+"""Milliseconds that an action may take on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report, alone: nothing that it needs lies elsewhere."""
+    results = tmp_path_factory.mktemp("results")
+    write_results(results)
+    write_report(results)
+    alone = tmp_path_factory.mktemp("alone") / "report"
+    shutil.move(results / "report", alone)
+    shutil.rmtree(results)
+    return alone
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    """Headless Chromium; where there is none the tests are skipped, except in CI, which must have it."""
+    if CHROMIUM is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no Chromium here (apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=PATIENCE)
+        yield chromium
+        chromium.close()
+
+
+class Reader:
+    """A page, its console's complaints, and what it asked for."""
+
+    def __init__(
+        self, browser: playwright.Browser, report: Path, size: dict[str, int], dataset: str, scheme: str
+    ) -> None:
+        self.context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=size is PHONE)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type != "log" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("requestfailed", self.failed)
+        self.home = report.as_uri()
+        self.page.goto(f"{self.home}/index.html#set-{dataset}")
+        self.panel = self.page.locator("section.panel:not([hidden])")
+
+    def failed(self, request: playwright.Request) -> None:
+        """A request that came to nothing, unless the reader left before it ended."""
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"{request.url}: {request.failure}")
+
+    def show(self, dataset: str) -> None:
+        self.page.click(f'nav.sets a[data-panel="{dataset}"]')
+
+    def column(self, task: str, name: str) -> list[str]:
+        """What stands in a column of a task's leaderboard, of the rows in sight."""
+        rows = self.panel.locator(f'section.task[data-task="{task}-0.05"] tbody tr:not([hidden])')
+        return [text.strip() for text in rows.locator(name).all_inner_texts()]
+
+    def methods(self, task: str = "sr4") -> list[str]:
+        return self.column(task, "th.name")
+
+    def images(self) -> playwright.Locator:
+        """The image browser, scrolled to and filled."""
+        part = self.panel.locator(".part.images")
+        part.scroll_into_view_if_needed()
+        part.locator(".extremes figure").first.wait_for()
+        return part
+
+
+@pytest.fixture
+def read(browser: playwright.Browser, report: Path) -> Iterator[Callable[..., Reader]]:
+    """Open the report for a reader; afterwards none has met an error or left the folder."""
+    readers: list[Reader] = []
+
+    def opened(size: dict[str, int] = DESK, dataset: str = "toy", scheme: str = "light") -> Reader:
+        readers.append(Reader(browser, report, size, dataset, scheme))
+        return readers[-1]
+
+    yield opened
+    for reader in readers:
+        reader.page.wait_for_load_state("networkidle")
+        assert reader.complaints == []
+        assert reader.asked
+        assert [url for url in reader.asked if not url.startswith((f"{reader.home}/", "data:", "blob:"))] == []
+        assert reader.page.evaluate("window.hacked") is None
+        reader.context.close()
+
+
+def test_a_click_on_a_heading_sorts_every_task_and_a_second_turns_it_round(read):
+    reader = read()
+    assert reader.methods() == ["pinv", "dps", HOSTILE]
+    heading = reader.panel.locator('section.task[data-task="sr4-0.05"] th[data-sort="psnr"]')
+    heading.locator("button").click()
+    assert reader.methods("sr4") == reader.methods("deblur_gauss") == ["dps", HOSTILE, "pinv"]
+    assert heading.get_attribute("aria-sort") == "descending"
+    heading.locator("button").press("Enter")
+    assert reader.methods() == ["pinv", HOSTILE, "dps"]
+    assert heading.get_attribute("aria-sort") == "ascending"
+    reader.panel.locator('th[data-sort="lpips_alex"] button').first.click()
+    assert reader.methods() == [HOSTILE, "pinv", "dps"]
+    assert heading.get_attribute("aria-sort") is None
+
+
+def test_filters_by_task_method_and_metric(read):
+    reader = read()
+    chip = reader.panel.locator(".chips input")
+    chip.and_(reader.page.locator('[value="dps"]')).uncheck()
+    assert reader.methods() == ["pinv", HOSTILE]
+    chip.and_(reader.page.locator('[value="deblur_gauss-0.05"]')).uncheck()
+    assert reader.panel.locator("section.task:not([hidden])").count() == 1
+    assert reader.panel.locator(".count").inner_text() == "2 rows"
+    assert reader.column("sr4", 'td[data-column="ssim"] a') == ["0.500", "0.500"]
+    chip.and_(reader.page.locator('[value="ssim"]')).uncheck()
+    assert not reader.panel.locator('[data-column="ssim"]').first.is_visible()
+    reader.panel.locator('[data-filter="method"] button[data-all=""]').click()
+    assert reader.panel.locator(".empty").is_visible()
+    reader.panel.locator('[data-filter="method"] button[data-all="1"]').click()
+    assert reader.methods() == ["pinv", "dps", HOSTILE]
+
+
+def test_intervals_are_drawn_on_the_scale_of_the_rows_in_sight(read):
+    reader = read()
+    bar = reader.panel.locator('section.task[data-task="sr4-0.05"] tr[data-method="pinv"] td[data-column="psnr"] .bar')
+    low, high = (bar.evaluate(f"e => parseFloat(e.style.getPropertyValue('--{end}'))") for end in ("low", "high"))
+    assert 0 <= low < high <= 100
+    reader.panel.locator('[data-filter="method"] button[data-all=""]').click()
+    reader.panel.locator('.chips input[value="pinv"]').check()
+    assert bar.evaluate("e => [e.style.getPropertyValue('--low'), e.style.getPropertyValue('--high')]") == [
+        "0%",
+        "100%",
+    ]
+
+
+def test_a_number_opens_the_run_it_comes_from_by_mouse_and_by_keyboard(read):
+    reader = read()
+    row = reader.panel.locator('section.task[data-task="sr4-0.05"] tr[data-method="dps"]')
+    row.locator('td[data-column="psnr"] a').click()
+    dialog = reader.page.locator("dialog.provenance")
+    dialog.locator("dl").wait_for()
+    text = dialog.inner_text()
+    for words in ("29.33 dB", "PSNR", "toy / sr4 / dps / 1111111111", "run.json", "noise_std"):
+        assert words in text
+    reader.page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    row.locator("th a").focus()
+    reader.page.keyboard.press("ArrowRight")
+    assert reader.page.evaluate("document.activeElement.closest('td').dataset.column") == "psnr"
+    reader.page.keyboard.press("ArrowDown")
+    reader.page.keyboard.press("Enter")
+    dialog.locator("dl").wait_for()
+    assert HOSTILE in dialog.inner_text()
+    dialog.locator(".close").click()
+    assert reader.page.evaluate("document.activeElement.closest('tr').dataset.method") == HOSTILE
+
+
+def test_the_slider_moves_by_arrow_keys_and_by_dragging(read):
+    reader = read()
+    part = reader.images()
+    slider, frame = part.locator(".slider"), part.locator(".frame")
+    cut = "e => parseFloat(getComputedStyle(e).getPropertyValue('--cut'))"
+    assert frame.evaluate(cut) == 50
+    slider.focus()
+    for _ in range(4):
+        reader.page.keyboard.press("ArrowRight")
+    assert frame.evaluate(cut) == 52
+    frame.scroll_into_view_if_needed()
+    box = frame.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    reader.page.mouse.move(box["x"] + 0.9 * box["width"], middle)
+    reader.page.mouse.down()
+    reader.page.mouse.move(box["x"] + 0.25 * box["width"], middle, steps=3)
+    reader.page.mouse.up()
+    assert frame.evaluate(cut) == pytest.approx(25, abs=1)
+    clip = part.locator(".layer.right").evaluate("e => getComputedStyle(e).clipPath")
+    assert clip == f"inset(0px 0px 0px {slider.input_value()}%)"
+
+
+def test_pictures_enlarge_by_whole_pixels(read):
+    reader = read()
+    part = reader.images()
+    picture = part.locator(".layer.right img")
+    before = picture.bounding_box()["width"]
+    part.locator('[data-zoom="in"]').click()
+    assert part.locator("output.scale").inner_text() == "2×"
+    assert picture.bounding_box()["width"] == pytest.approx(2 * before)
+    assert picture.evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
+    part.locator(".frame").press("0")
+    assert picture.bounding_box()["width"] == pytest.approx(before)
+
+
+def test_any_two_pictures_compare_and_each_image_has_its_scores(read):
+    reader = read()
+    part = reader.images()
+    part.locator('[data-choice="task"]').select_option("sr4-0.05")
+    labels = part.locator('[data-choice="left"] option').all_inner_texts()
+    assert labels == ["original", "measurement", "pinv", "dps", HOSTILE]
+    part.locator('[data-choice="left"]').select_option(label="original")
+    part.locator('[data-choice="right"]').select_option(label="dps")
+    sources = [part.locator(f".layer.{side} img").get_attribute("src") for side in ("left", "right")]
+    assert sources[0].startswith("originals/toy/")
+    assert sources[1].startswith("runs/toy/sr4/dps/")
+    assert part.locator(".layer.right img").evaluate("e => e.decode().then(() => e.naturalWidth)") == 8
+    names = []
+    for _ in IDS:
+        names.append(part.locator(".image-name").inner_text())
+        part.locator('[data-step="1"]').click()
+    assert names == list(IDS)
+    part.locator('[data-step="1"]').click()
+    scores = part.locator("table.scores tbody tr").all_inner_texts()
+    assert scores[0].split()[:4] == ["pinv", "21.00", "0.500", "0.300"]
+    assert "diverged" in scores[1]
+    assert "diverged" in part.locator(".tag.right").inner_text()
+
+
+def test_extremes_show_the_diverged_first_and_open_in_the_viewer(read):
+    reader = read()
+    part = reader.images()
+    sections = part.locator(".extremes section")
+    assert [name.strip() for name in sections.locator("h4").all_inner_texts()] == ["dps", "pinv", HOSTILE]
+    captions = sections.first.locator("figcaption").all_inner_texts()
+    assert [caption.split()[0] for caption in captions] == ["diverged", "worst", "median", "best"]
+    assert captions[1:] == ["worst 0.400", "median 0.300", "best 0.100"]
+    sections.nth(1).locator("figure button").first.click()
+    assert part.locator(".image-name").inner_text() == IDS[0]
+    assert part.locator(".tag.right").inner_text() == "pinv 0.400"
+    part.locator('[data-choice="score"]').select_option("psnr")
+    assert sections.first.locator("figcaption").all_inner_texts()[1:] == ["worst 28.00", "median 29.00", "best 31.00"]
+    part.locator('[data-choice="right"]').select_option(label="dps")
+    part.locator('[data-choice="order"]').select_option("worst")
+    assert [button.get_attribute("title") for button in part.locator(".strip button").all()] == [
+        *(IDS[1], IDS[3], IDS[2], IDS[0])
+    ]
+
+
+def test_the_plot_comes_when_it_is_near_and_follows_the_filters(read):
+    reader = read({"width": 1440, "height": 400})
+    assert not [url for url in reader.asked if url.endswith(("plotly.min.js", "deblur_gauss-0.05.js"))]
+    chart = reader.panel.locator(".chart")
+    chart.scroll_into_view_if_needed()
+    chart.locator(".main-svg").first.wait_for()
+    points = "e => e.data.filter((trace) => trace.mode === 'markers').length"
+    assert chart.evaluate(points) == 3
+    assert HOSTILE in chart.inner_text()
+    reader.panel.locator('[data-choice="quality"]').select_option("psnr")
+    reader.panel.locator('[data-choice="compute"]').select_option("seconds")
+    assert chart.evaluate("e => e.layout.yaxis.title.text") == "PSNR ↑ (dB)"
+    error = chart.evaluate("e => e.data.find((trace) => trace.name === 'pinv').error_y")
+    assert error["array"][0] > 0
+    reader.panel.locator('.chips input[value="dps"]').uncheck()
+    assert chart.evaluate(points) == 2
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(read):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert read(scheme="dark").page.evaluate(ground) == "rgb(20, 22, 26)"
+    reader = read()
+    assert reader.page.evaluate(ground) == "rgb(251, 251, 249)"
+    button = reader.page.locator("button.theme")
+    assert button.get_attribute("aria-pressed") == "false"
+    button.press("Enter")
+    assert reader.page.evaluate(ground) == "rgb(20, 22, 26)"
+    assert button.get_attribute("aria-pressed") == "true"
+    reader.page.reload()
+    assert reader.page.evaluate(ground) == "rgb(20, 22, 26)"
+
+
+@pytest.mark.parametrize("dataset", ["toy", "celebahq256", "ffhq256"])
+def test_a_phone_sees_everything_without_scrolling_sideways(read, dataset):
+    reader = read(PHONE, dataset)
+    if dataset == "toy":
+        reader.images()
+        reader.panel.locator(".filters summary").click()
+        reader.panel.locator(".chart .main-svg").first.wait_for()
+    widths = reader.page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]")
+    assert max(widths) <= PHONE["width"]
+    wide = "(e) => e.getBoundingClientRect().right"
+    for part in reader.panel.locator(".part").all():
+        assert part.evaluate(wide) <= PHONE["width"]
+
+
+def test_what_was_claimed_stands_beside_what_was_measured(read):
+    reader = read(dataset="celebahq256")
+    claim = reader.panel.locator(".claim").filter(has_text="Face inpainting")
+    assert "0.208" in claim.inner_text()
+    assert claim.locator('.verdict[data-verdict="reproduced"]').count() == 1
+    reader.show("ffhq256")
+    assert (
+        reader.panel.locator(".claim").filter(has_text="Gaussian Deblurring").first.inner_text().count("not run") == 1
+    )

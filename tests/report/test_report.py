@@ -1,0 +1,289 @@
+"""The report's files, read without a browser: what they say, what they refer to, what is safe in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.report.conftest import HOSTILE, IDS
+from tests.run_folders import write_run
+from vml_bench.cli import main
+from vml_bench.errors import InputError
+from vml_bench.report import write_report
+from vml_bench.report.folder import safe_name
+from vml_bench.report.write import PALETTE, STATIC
+
+
+class Page(HTMLParser):
+    """A page taken apart: its tags with their attributes, its text, its scripts."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def with_class(self, name: str) -> list[dict[str, str | None]]:
+        return [attrs for _, attrs in self.tags if name in (attrs.get("class") or "").split()]
+
+
+def carried(file: Path) -> tuple[str, str, dict]:
+    """What a data script hands to the page."""
+    call = re.fullmatch(r"vml\.put\((.*)\);\n", file.read_text(encoding="utf-8"), re.DOTALL)
+    return tuple(json.loads(f"[{call[1]}]"))
+
+
+def browser_data(report: Path, task: str = "sr4") -> dict:
+    return carried(report / "data" / "toy" / f"{task}-0.05.js")[2]
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def test_everything_the_page_refers_to_is_in_its_folder(results):
+    index, left_out = write_report(results)
+    assert index == results / "report" / "index.html"
+    assert left_out == []
+    page = Page(index)
+    ids = {attrs["id"] for _, attrs in page.tags if attrs.get("id")}
+    targets = [attrs.get(name) for _, attrs in page.tags for name in ("href", "src") if attrs.get(name)]
+    assert len(targets) > 50
+    for target in targets:
+        if target.startswith("#"):
+            assert target[1:] in ids, target
+        else:
+            assert re.fullmatch(r"[\w./-]+", target), target
+            assert (index.parent / target).is_file(), target
+    assert len(ids) == sum(bool(attrs.get("id")) for _, attrs in page.tags)
+    for asset in (index.parent / "assets").glob("[!p]*"):
+        assert not re.search(r"https?://(?!www\.w3\.org)", asset.read_text(encoding="utf-8")), asset
+
+
+def test_scripts_are_files_or_inert_data(results):
+    page = Page(write_report(results)[0])
+    scripts = [attrs for tag, attrs in page.tags if tag == "script"]
+    assert all(attrs.get("src") or attrs.get("type") == "application/json" for attrs in scripts)
+    assert not [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)]
+    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
+
+
+def test_names_that_are_markup_are_shown_as_text(results):
+    write_run(results, dataset="<img src=x onerror=alert(1)>", task="a<b>&amp;", method="pinv")
+    index = write_report(results)[0]
+    page = Page(index)
+    for name in (HOSTILE, "<img src=x onerror=alert(1)>", "a<b>&amp;"):
+        assert name in page.text
+    assert not [attrs for tag, attrs in page.tags if tag == "img" and attrs.get("src")]
+    for script in [index, *index.parent.rglob("data/**/*.js"), *index.parent.rglob("provenance.js")]:
+        text = script.read_text(encoding="utf-8")
+        assert HOSTILE not in text
+        assert "</script><b>" not in text
+    assert browser_data(index.parent)["ids"] == list(IDS)
+    assert [run["method"] for run in browser_data(index.parent)["restored"]] == ["pinv", "dps", HOSTILE]
+
+
+@given(st.lists(st.text(max_size=100), unique=True, max_size=20))
+def test_safe_names_are_plain_and_distinct_whatever_the_text(texts):
+    names = [safe_name(text) for text in texts]
+    assert len({name.lower() for name in names}) == len(texts)
+    assert all(re.fullmatch(r"[a-z0-9_][a-z0-9._-]{0,79}", name) and ".." not in name for name in names)
+
+
+@pytest.mark.parametrize("name", ["sr4", "inpaint_random50", "0.05-0"])
+def test_plain_names_stay_as_they_are(name):
+    assert safe_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["con", "nul.txt", "A", "", "..", ".hidden", "a..b", safe_name("A")])
+def test_names_that_mean_something_to_a_file_system_or_look_like_a_hash_do_not(name):
+    assert safe_name(name) != name
+
+
+def test_pictures_come_along_under_safe_names_and_missing_ones_are_known(results):
+    run = results / "runs" / "toy" / "sr4" / "pinv" / ("0" * 10)
+    (run / "recon" / f"{IDS[0]}.png").unlink()
+    (results / "references" / "toy" / f"{IDS[3]}.png").unlink()
+    index = write_report(results)[0]
+    data = browser_data(index.parent)
+    original, measurement = data["given"]
+    pinv, dps, _ = data["restored"]
+    assert (original["label"], measurement["label"]) == ("original", "measurement")
+    assert (original["missing"], measurement["missing"], pinv["missing"], dps["missing"]) == ([3], [], [0], [])
+    for series in (original, measurement, pinv, dps):
+        for place, file in enumerate(data["files"]):
+            assert (index.parent / series["base"] / file).is_file() == (place not in series["missing"])
+    copied = index.parent / pinv["base"] / data["files"][2]
+    assert copied.read_bytes() == (run / "recon" / f"{IDS[2]}.png").read_bytes()
+
+
+def test_where_files_cannot_be_linked_they_are_copied(results, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    index = write_report(results)[0]
+    before = snapshot(index.parent)
+    data = browser_data(index.parent)
+    picture = index.parent / data["given"][0]["base"] / data["files"][0]
+    assert picture.stat().st_nlink == 1
+    assert picture.read_bytes() == (results / "references" / "toy" / f"{IDS[0]}.png").read_bytes()
+    write_report(results)
+    assert snapshot(index.parent) == before
+
+
+def test_diverged_and_unfinished_images_have_a_status_and_no_scores(results):
+    folder = results / "runs" / "toy" / "sr4" / "pinv" / ("0" * 10)
+    pd.read_parquet(folder / "images.parquet").iloc[:3].to_parquet(folder / "images.parquet")
+    index = write_report(results)[0]
+    pinv, dps, _ = browser_data(index.parent)["restored"]
+    assert dps["status"] == ["ok", "diverged", "ok", "ok"]
+    assert dps["scores"]["psnr"] == [31, None, 29, 28]
+    assert pinv["status"] == ["ok", "ok", "ok", "missing"]
+    page = Page(index)
+    assert len(page.with_class("diverged")) == 2
+    assert any("still to come" in line for line in page.text.splitlines())
+
+
+def test_infinite_scores_survive_json(results):
+    folder = results / "runs" / "toy" / "sr4" / "pinv" / ("0" * 10)
+    table = pd.read_parquet(folder / "images.parquet").assign(psnr=[np.inf, 20, 20, 20])
+    table.to_parquet(folder / "images.parquet")
+    assert browser_data(write_report(results)[0].parent)["restored"][0]["scores"]["psnr"][0] == "∞"
+
+
+def test_a_task_without_pictures_has_a_table_and_no_browser(tmp_path):
+    write_run(tmp_path)
+    index = write_report(tmp_path)[0]
+    page = Page(index)
+    assert page.with_class("plot")
+    assert not page.with_class("images")
+    assert not list(index.parent.rglob("*.png"))
+
+
+def test_scores_against_an_exact_posterior_are_columns_of_the_table(tmp_path):
+    folder = write_run(tmp_path, dataset="gmm")
+    table = pd.read_parquet(folder / "images.parquet").drop(columns=["psnr", "ssim", "lpips_alex"])
+    table.assign(map_gap=[0.1, 0.2, 0.3], map_distance=1.5, scene=["x", "y", "z"]).to_parquet(folder / "images.parquet")
+    page = Page(write_report(tmp_path)[0])
+    cell = next(attrs for tag, attrs in page.tags if tag == "td" and attrs.get("data-column") == "map_gap")
+    assert cell["data-value"] == "0.2"
+    assert float(cell["data-low"]) < 0.2 < float(cell["data-high"])
+    assert not page.with_class("images")
+
+
+def test_every_number_leads_to_its_run(results):
+    index = write_report(results)[0]
+    page = Page(index)
+    numbers = [attrs for tag, attrs in page.tags if tag == "a" and attrs.get("data-run")]
+    assert len(numbers) > 30
+    for attrs in numbers:
+        assert attrs["href"] == f"{attrs['data-run']}run.json"
+        kind, key, run = carried(index.parent / attrs["data-run"] / "provenance.js")
+        assert (kind, key) == ("run", attrs["data-run"])
+        for name in ("run.json", "config.yaml"):
+            assert (index.parent / key / name).read_text() == run["texts"][name]
+    dps = "runs/toy/sr4/dps/1111111111"
+    texts = carried(index.parent / dps / "provenance.js")[2]["texts"]
+    assert texts["config.yaml"] == (results / dps / "config.yaml").read_text()
+    assert pd.read_csv(index.parent / dps / "images.csv")["image_id"].tolist() == list(IDS)
+
+
+def test_published_values_stand_beside_ours_and_what_was_not_run_says_so(results):
+    text = " ".join(Page(write_report(results)[0]).text.split())
+    assert "publ. 0.208" in text
+    assert "reproduced" in text
+    assert "ffhq256 not run" in text
+    assert "84.88" in text
+    only = Page(write_report(results, "toy", results / "other")[0])
+    assert not only.with_class("claim")
+
+
+def test_a_second_report_touches_nothing_and_a_later_one_clears_away_what_is_gone(results):
+    index = write_report(results)[0]
+    before = snapshot(index.parent)
+    (index.parent / "mine.txt").write_text("kept")
+    write_report(results)
+    assert snapshot(index.parent) | before == snapshot(index.parent)
+    assert {name: time for name, time in snapshot(index.parent).items() if name != "mine.txt"} == before
+    shutil.rmtree(results / "runs" / "toy" / "sr4" / "dps")
+    write_report(results)
+    assert not (index.parent / "runs" / "toy" / "sr4" / "dps").exists()
+    assert (index.parent / "mine.txt").read_text() == "kept"
+    assert "<small>1111111111" not in index.read_text()
+
+
+def test_anothers_page_is_not_written_over(results, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine")
+    with pytest.raises(InputError, match="not a report"):
+        write_report(results, out=tmp_path / "site")
+    assert (tmp_path / "site" / "index.html").read_text() == "mine"
+
+
+def test_a_manifest_that_names_files_elsewhere_removes_none_of_them(results, tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    index = write_report(results, out=tmp_path / "page")[0]
+    (index.parent / "report.json").write_text(json.dumps({"files": ["../precious", str(tmp_path / "precious")]}))
+    write_report(results, out=index.parent)
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_the_command_writes_the_page_and_says_what_it_left_out(results, capsys):
+    write_run(results, dataset="made_up", synthetic=True)
+    main(["report", "--results", str(results), "--out", str(results / "page")])
+    told = capsys.readouterr()
+    assert f"wrote {results / 'page' / 'index.html'}" in told.out
+    assert "every run of 'made_up' is synthetic" in told.err
+    main(["report", "--results", str(results), "--synthetic"])
+    assert "these numbers mean nothing" in Page(results / "report" / "index.html").text
+    with pytest.raises(SystemExit) as caught:
+        main(["report", "--results", str(results / "nowhere")])
+    assert caught.value.code == 2
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2) of #rrggbb."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(a: str, b: str) -> float:
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_colours_are_told_apart_in_both_themes(theme):
+    style = (STATIC / "page.css").read_text()
+    pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", style)
+    colours = {name: values[theme] for name, *values in pairs}
+    for ground in ("paper", "raised"):
+        for text in ("ink", "muted", "accent", "bad", "good", "near"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        for mark in ("rule", *(f"m{i}" for i in range(PALETTE))):
+            assert contrast(colours[mark], colours[ground]) >= 3, (mark, ground)
+    assert contrast(colours["accent"], colours["tint"]) >= 4.5
+    assert contrast(colours["bad"], colours["bad-tint"]) >= 4.5
+    assert len({colours[f"m{i}"] for i in range(PALETTE)}) == PALETTE

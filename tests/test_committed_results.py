@@ -1,0 +1,52 @@
+"""The leaderboard that travels with the project is what its rows say, and a cell run again says the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from vml_bench.leaderboard import build
+from vml_bench.leaderboard.columns import MEANS
+from vml_bench.runner.cell import run_cell
+
+RESULTS = Path(__file__).parents[1] / "results" / "photos64"
+AGAIN = [("sr4", 0.05, "ddrm"), ("inpaint_random", 0.05, "vml_fixed_point")]
+CELL = ["task", "noise_std", "method", "run"]
+
+
+def test_the_leaderboard_is_what_the_rows_say():
+    written = pd.read_csv(RESULTS / "leaderboard.csv", dtype={"run": str}).set_index(CELL).sort_index()
+    found = build(RESULTS, "photos64")[0].set_index(CELL).sort_index()
+    assert written.index.equals(found.index)
+    for name in ["n", "diverged", *(column.name for column in MEANS)]:
+        if name in written:
+            np.testing.assert_allclose(written[name], found[name].astype(float), rtol=1e-6, err_msg=name)
+
+
+def test_every_run_says_how_it_was_made():
+    for file in RESULTS.glob("runs/*/*/*/*/run.json"):
+        record = pd.read_json(file, typ="series")
+        assert record["environment"]["git"].strip("0123456789abcdef") == "", file
+        assert len(record["ids"]) >= 64, file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "noise_std", "method"), AGAIN)
+def test_a_cell_run_again_agrees(task, noise_std, method, tmp_path):
+    """Same numbers to what bfloat16 on another processor, or another number of threads, may move."""
+    (config,) = (
+        config
+        for config in map(OmegaConf.load, RESULTS.glob(f"runs/photos64/{task}/{method}/*/config.yaml"))
+        if config.task.noise_std == noise_std
+    )
+    config.runner.results_dir = str(tmp_path)
+    again = pd.read_parquet(run_cell(config) / "images.parquet").set_index("image_id")
+    written = pd.read_csv(RESULTS / "leaderboard.csv").set_index(["task", "noise_std", "method"])
+    row = written.loc[(task, noise_std, method)]
+    assert len(again) == row["n"]
+    assert again["psnr"].mean() == pytest.approx(row["psnr"], abs=0.05)
+    assert again["lpips_alex"].mean() == pytest.approx(row["lpips_alex"], abs=0.003)

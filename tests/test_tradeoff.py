@@ -1,0 +1,135 @@
+"""Quality against compute: what is joined, what is far, where labels stand, and bytes that stay the same."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.run_folders import write_run
+from vml_bench.errors import InputError
+from vml_bench.figures.labels import overlap, place
+from vml_bench.figures.tradeoff import Point, front, read_point, tradeoff_figure, write_tradeoffs
+
+
+def write_at(results, method, run="0123456789", *, nfe=20, vjp=0, **options):
+    """A run with a compute of its own."""
+    folder = write_run(results, method, run, **options)
+    table = pd.read_parquet(folder / "images.parquet").assign(nfe=nfe, vjp=vjp, seconds=nfe / 100)
+    table.to_parquet(folder / "images.parquet", index=False)
+
+
+def point(x, y, method="dps"):
+    return Point(method, x, y, y - 0.1, y + 0.1, 0)
+
+
+def shown(pdf) -> str:
+    """The text of a PDF by its ToUnicode maps is beyond us; its content streams, unpacked, tell what is drawn."""
+    raw = pdf.read_bytes()
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", raw, re.DOTALL)
+    unpacked = []
+    for stream in streams:
+        try:
+            unpacked.append(zlib.decompress(stream))
+        except zlib.error:
+            continue
+    return b"\n".join(unpacked).decode("latin-1")
+
+
+def test_the_front_holds_what_nothing_beats_at_no_more_compute():
+    points = [point(10, 0.5), point(20, 0.6), point(20, 0.3), point(40, 0.3), point(80, 0.2)]
+    assert [(p.x, p.y) for p in front(points, -1)] == [(10, 0.5), (20, 0.3), (80, 0.2)]
+    assert [(p.x, p.y) for p in front(points, +1)] == [(10, 0.5), (20, 0.6)]
+
+
+def test_a_run_is_a_point_at_its_passes_or_its_seconds(tmp_path):
+    from vml_bench.leaderboard.runs import read_runs
+
+    write_at(tmp_path, "dps", nfe=100, vjp=100, psnr=(20.0, 99.0, 24.0), diverged=["b"])
+    write_at(tmp_path, "ddrm", diverged=["a", "b", "c"])
+    by_method = {run.method: run for run in read_runs(tmp_path, "toy")[0]}
+    found = read_point(by_method["dps"], "psnr", "passes")
+    assert (found.x, found.y, found.lost) == (200, 22.0, 1)
+    assert found.low <= 22.0 <= found.high
+    assert read_point(by_method["dps"], "psnr", "seconds").x == 1.0
+    assert read_point(by_method["dps"], "lpips_vgg", "passes") is None
+    assert read_point(by_method["ddrm"], "psnr", "passes") is None
+
+
+def test_both_files_are_drawn_for_each_metric_with_embedded_fonts_and_the_same_twice(tmp_path):
+    for method, nfe in (("pinv", 0), ("ddrm", 20), ("dps", 100), ("dps_$x$", 100)):
+        write_at(tmp_path, method, nfe=nfe)
+    write_at(tmp_path, "dps", "another", nfe=50, lpips=(0.4, 0.5, 0.6))
+    write_at(tmp_path, "pinv", task="denoise_$x$", noise_std=0.2)
+    paths = write_tradeoffs(tmp_path, "toy")
+    names = ["tradeoff-lpips_alex.png", "tradeoff-lpips_alex.pdf", "tradeoff-psnr.png", "tradeoff-psnr.pdf"]
+    assert [path.name for path in paths] == names
+    before = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in write_tradeoffs(tmp_path, "toy")] == before
+    assert b"/FontFile2" in before[1]
+    assert b"/Type3" not in before[1]
+    assert b"CreationDate" not in before[1]
+    with Image.open(paths[0]) as picture:
+        assert picture.info["dpi"][0] == pytest.approx(300, abs=1)
+        assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_a_points_place_decides_the_picture_and_the_cost_its_name(tmp_path):
+    write_at(tmp_path, "ddrm", nfe=20)
+    write_at(tmp_path, "dps", nfe=100)
+    first = tradeoff_figure(tmp_path, "toy", "psnr", "seconds")
+    assert [path.name for path in first] == ["tradeoff-psnr-seconds.png", "tradeoff-psnr-seconds.pdf"]
+    before = shown(first[1])
+    write_at(tmp_path, "tv", nfe=50, psnr=(21.0, 23.0, 25.0))
+    assert shown(tradeoff_figure(tmp_path, "toy", "psnr", "seconds")[1]) != before
+
+
+def test_edges_one_image_equal_scores_and_a_point_far_behind(tmp_path):
+    write_at(tmp_path, "pinv", ids=["a"], psnr=[-40.0], lpips=[9.0])
+    for method in ("ddrm", "dps", "tv"):
+        write_at(tmp_path, method, ids=["a"], psnr=[20.0], lpips=[0.3], nfe=0)
+    assert all(path.stat().st_size > 5000 for path in write_tradeoffs(tmp_path, "toy"))
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path):
+    write_at(tmp_path, "ddrm")
+    with pytest.raises(InputError, match="unknown cost 'joules'; choose among passes, seconds"):
+        tradeoff_figure(tmp_path, "toy", cost="joules")
+    with pytest.raises(InputError, match="no run of 'toy' has a lpips_vgg"):
+        tradeoff_figure(tmp_path, "toy", "lpips_vgg")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_overlap_neither_one_another_nor_markers_and_stay_in_the_frame(seed):
+    rng = np.random.default_rng(seed)
+    points = np.stack([rng.choice([40.0, 70, 100, 130], 14), rng.uniform(10, 120, 14)], axis=1)
+    sizes = np.stack([rng.uniform(15, 40, 14), np.full(14, 6.0)], axis=1)
+    frame = np.array([0.0, 0, 170, 130])
+    none = np.empty((0, 4))
+    boxes, chosen = place([own[None] for own in points], sizes, points, none, frame, reach=2.5)
+    np.testing.assert_array_equal(chosen, points)
+    np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], sizes)
+    shared = overlap(boxes, boxes)
+    np.fill_diagonal(shared, 0)
+    assert shared.sum() < 5
+    assert overlap(boxes, np.hstack([points - 2.5, points + 2.5])).sum() < 5
+    assert (boxes[:, :2] >= frame[:2] - 1e-9).all()
+    assert (boxes[:, 2:] <= frame[2:] + 1e-9).all()
+
+
+def test_a_label_may_stand_at_whichever_of_its_points_has_room():
+    crowd = np.array([[x, 50.0] for x in np.arange(10.0, 60, 4)])
+    own = np.array([[34.0, 50.0], [120.0, 50.0]])
+    boxes, chosen = place(
+        [own],
+        np.array([[30.0, 6.0]]),
+        np.vstack([crowd, own]),
+        np.hstack([crowd - 20, crowd + 20]),
+        np.array([0, 0, 170, 100.0]),
+    )
+    assert chosen[0].tolist() == [120.0, 50.0]
+    assert overlap(boxes, np.array([[117.0, 47, 123, 53]])).sum() == 0

@@ -1,0 +1,301 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import wandb
+from PIL import Image
+
+from tests.run_folders import write_reference, write_run
+from tests.tracker.conftest import OfflineRun, waiting
+from vml_bench.configuration import config_dir
+from vml_bench.errors import InputError
+from vml_bench.leaderboard import build
+from vml_bench.published import Claim, Published
+from vml_bench.tracker import tracked, workspace
+from vml_bench.tracker.track import published_outcomes, track
+from vml_bench.tracker.wandb_tracker import WandbTracker
+from vml_bench.tracker.workspace import Workspace
+
+NOTHING = Published((), {})
+
+
+def claim(**changes):
+    row = {"paper": "A paper", "method": "DPS", "methods": ("dps",), "dataset": "Toys", "task": "SR <b>", "value": 27.5}
+    row |= {"metric": "PSNR", "source": "Table 1", "candidates": ("sr4", "sr4_bicubic"), "open": "σ_y"}
+    return Claim(**row | changes)
+
+
+def measured(run, frame, method):
+    """Whether a W&B run's summary is a method's row of the leaderboard, number by number."""
+    row = frame[frame["method"] == method].iloc[0].drop(["dataset", "task", "noise_std", "method", "run"]).dropna()
+    return {name: run.summary[name] for name in row.index} == row.to_dict()
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_cell_is_a_run_with_configuration_progress_table_panel_and_the_leaderboards_numbers(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    folder = write_run(tmp_path, diverged=["b"], pictures=True, features=rng.normal(size=(3, 4)))
+    write_reference(tmp_path, list("abc"), rng.normal(size=(3, 4)))
+    table = pd.read_parquet(folder / "images.parquet")
+    table.iloc[:1].to_parquet(folder / "images.parquet", index=False)
+    with tracked(WandbTracker(panel=2, tag="mine"), folder) as handle:
+        table.to_parquet(folder / "images.parquet", index=False)
+        handle.images_done(table.iloc[1:].to_dict("records"))
+    (logged,) = waiting(tmp_path)
+    assert capsys.readouterr().err == f"W&B: wandb sync {logged}\n"
+
+    run = OfflineRun(logged)
+    assert run.run["run_group"] == "toy/sr4 σ_y=0.05"
+    assert run.run["job_type"] == "pinv"
+    assert run.run["tags"] == ["mine"]
+    assert run.config["task"] == {"name": "sr4", "noise_std": 0.05}
+    assert run.config["provenance"]["manifest"] == "0"
+    steps = [entry for entry in run.history if "progress/images" in entry]
+    assert [step["progress/images"] for step in steps] == [1, 2, 3]
+    assert [step["progress/psnr"] for step in steps] == [20.0, 20.0, 22.0]
+    assert steps[0]["progress/nfe_per_second"] == 80
+    assert measured(run, build(tmp_path, "toy")[0], "pinv")
+    rows = run.table()
+    assert [(row["image_id"], row["status"], row["psnr"]) for row in rows] == [
+        ("a", "ok", 20.0),
+        ("b", "diverged", None),
+        ("c", "ok", 24.0),
+    ]
+    track(Workspace(tmp_path, project="other", tag="mine"), NOTHING)  # from disk: the same steps
+    (other,) = [other for other in map(OfflineRun, waiting(tmp_path)) if other.run["project"] == "other"]
+    told = [{name: value for name, value in step.items() if name[0] != "_"} for step in (*steps, *other.history[:3])]
+    assert told[:3] == told[3:]
+    panel = run.summary["panel"]
+    assert panel["captions"][1] == "b: original, measurement, restoration · diverged"
+    with Image.open(logged / "files" / panel["filenames"][0]) as picture:
+        assert picture.size == (24, 8)
+
+
+@pytest.mark.usefixtures("offline")
+def test_what_is_on_disk_is_logged_once_and_again_only_where_it_changed(tmp_path):
+    folder = write_run(tmp_path, method="pinv")
+    write_run(tmp_path, method="ddrm")
+    here = Workspace(tmp_path)
+    claims = Published((claim(),), {"Toys": ("toy",)})
+    assert len(track(here, claims).logged) == 4  # the claim under two candidate tasks
+    before = waiting(tmp_path)
+    again = track(here, claims)
+    assert (again.logged, again.kept, waiting(tmp_path)) == ([], 4, before)
+
+    with tracked(WandbTracker(), folder):
+        pass  # a finished run that is started again
+    assert waiting(tmp_path) == before
+
+    table = pd.read_parquet(folder / "images.parquet")
+    table.loc[0, "psnr"] = 21.5
+    table.to_parquet(folder / "images.parquet", index=False)
+    assert len(track(here, claims).logged) == 1
+    after = waiting(tmp_path)
+    assert len(after) == 4
+    (new,) = set(after) - set(before)
+    (old,) = set(before) - set(after)
+    assert new.name.split("-", 3)[3] == old.name.split("-", 3)[3]  # the same W&B run
+    assert measured(OfflineRun(new), build(tmp_path, "toy")[0], "pinv")
+
+    assert len(track(Workspace(tmp_path, project="other"), claims).logged) == 4
+    assert len(waiting(tmp_path)) == 8
+
+
+@pytest.mark.usefixtures("offline")
+def test_names_from_files_are_text(tmp_path):
+    method, image = "<script>alert(1)<!--", "<img src=x onerror=alert(1)>"
+    write_run(tmp_path, method=method, task="**sr4**", ids=(image,), psnr=(20.0,), lpips=(0.3,), pictures=True)
+    track(Workspace(tmp_path), NOTHING)
+    run = OfflineRun(waiting(tmp_path)[0])
+    assert run.run["job_type"] == method
+    assert run.run["run_group"] == "toy/**sr4** σ_y=0.05"
+    assert run.table()[0]["image_id"] == image
+    assert run.summary["panel"]["captions"][0].startswith(f"{image}: ")
+    assert "notes" not in run.run  # the one place that W&B renders as Markdown
+
+
+@pytest.mark.usefixtures("offline")
+def test_published_rows_are_runs_of_their_own(tmp_path):
+    write_run(tmp_path)
+    claims = Published((claim(noise_std=0.05, images=100, candidates=("sr4",)),), {"Toys": ("toy",)})
+    track(Workspace(tmp_path), claims)
+    (run,) = [run for run in map(OfflineRun, waiting(tmp_path)) if run.run["job_type"] == "published"]
+    assert run.run["run_group"] == "toy/sr4 σ_y=0.05"
+    assert run.config["method"] == {"name": "DPS"}
+    assert run.config["published"]["sources"] == ["Table 1"]
+    assert run.config["published"]["open"] == ["σ_y"]
+    assert (run.summary["psnr"], run.summary["n"]) == (27.5, 100)
+    assert "ssim" not in run.summary
+
+
+def test_a_claim_stands_beside_every_cell_that_it_could_be_about():
+    lpips = claim(metric="LPIPS", value=0.2)
+    claims = Published((claim(), lpips, claim(task="else", noise_std=0.1)), {"Toys": ("toy", "toy_1k")})
+    cells = {("toy", "sr4", 0.0), ("toy", "sr4", 0.05), ("toy", "denoise", 0.2)}
+    found = list(published_outcomes(claims, None, cells))
+    groups = [subject.group for subject, _ in found]
+    assert groups == ["toy/sr4 σ_y=0", "toy/sr4 σ_y=0.05", "toy/sr4_bicubic", *(["toy/sr4 σ_y=0.1"]), groups[-1]]
+    assert groups[-1] == "toy/sr4_bicubic σ_y=0.1"
+    assert found[0][1].scores == {"psnr": 27.5, "lpips_alex": 0.2, "lpips_vgg": 0.2}
+    assert len({subject.key for subject, _ in found}) == len(found)
+    assert list(published_outcomes(claims, "photos64", cells)) == []
+
+
+def test_where_nothing_was_run_claims_are_logged_for_a_data_set_that_is_named_only(tmp_path, offline):
+    claims = Published((claim(),), {"Toys": ("toy",)})
+    with pytest.raises(InputError, match="no run under"):
+        track(Workspace(tmp_path), claims)
+    report = track(Workspace(tmp_path), claims, dataset="toy")
+    assert (len(report.logged), len(report.notes)) == (2, 1)
+
+
+def test_synthetic_runs_are_left_out_unless_asked_for(tmp_path, offline):
+    write_run(tmp_path, synthetic=True)
+    with pytest.raises(InputError, match="--synthetic"):
+        track(Workspace(tmp_path), NOTHING)
+    track(Workspace(tmp_path), NOTHING, synthetic=True)
+    assert OfflineRun(waiting(tmp_path)[0]).run["tags"] == ["synthetic"]
+
+
+def test_without_the_package_a_run_is_refused_before_it_starts(monkeypatch, cell_config):
+    from vml_bench.runner.resources import build as instantiated
+
+    def absent(package):
+        raise workspace.PackageNotFoundError(package)
+
+    monkeypatch.setattr(workspace, "version", absent)
+    with pytest.raises(InputError, match=r"pip install 'vml-bench\[wandb\]'"):
+        instantiated(cell_config("tracker=wandb").tracker, "tracker")
+
+
+@pytest.fixture
+def dead_server(offline, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(WandbTracker, "gave_up", False)
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+@pytest.mark.usefixtures("dead_server")
+def test_a_server_that_does_not_answer_stops_nothing_and_keeps_only_one_cell_waiting(tmp_path, capsys):
+    for method in ("pinv", "ddrm"):
+        folder = write_run(tmp_path, method=method)
+        table = pd.read_parquet(folder / "images.parquet")
+        table.iloc[:1].to_parquet(folder / "images.parquet", index=False)
+        with tracked(WandbTracker(timeout=1), folder) as handle:
+            handle.images_done(table.iloc[1:].to_dict("records"))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert "tracker=wandb stopped" in line
+    assert "`vml-bench track`" in line
+
+
+@pytest.mark.usefixtures("dead_server")
+def test_track_says_that_the_server_does_not_answer(tmp_path):
+    write_run(tmp_path)
+    with pytest.raises(InputError, match="WANDB_MODE=offline"):
+        track(Workspace(tmp_path, timeout=1), NOTHING)
+
+
+def test_a_run_that_cannot_be_read_ends_its_wandb_run(tmp_path, online, capsys):
+    folder = write_run(tmp_path)
+    table = pd.read_parquet(folder / "images.parquet")
+    (folder / "images.parquet").unlink()
+    with tracked(WandbTracker(), folder) as handle:
+        handle.images_done(table.to_dict("records"))
+    assert "images.parquet is missing" in capsys.readouterr().err
+    assert online[0].exit_code == 1
+    assert not WandbTracker.gave_up
+
+
+class StandIn:
+    """An online W&B run that holds the first two images of an earlier start."""
+
+    resumed = True
+    url = "https://wandb.invalid/run"
+    offline = False
+
+    def __init__(self, folder, arguments):
+        self.arguments, self.logged, self.summary = arguments, [], {"progress/images": 2}
+        self.dir = str(folder / "wandb" / "run-1" / "files")
+
+    def define_metric(self, *_, **__):
+        pass
+
+    def log(self, entry):
+        self.logged.append(entry)
+
+    def finish(self, exit_code):
+        self.exit_code = exit_code
+
+
+@pytest.fixture
+def online(tmp_path, offline, monkeypatch):
+    opened = []
+
+    def init(**arguments):
+        opened.append(StandIn(tmp_path, arguments))
+        return opened[-1]
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(Workspace, "mode", "online")
+    return opened
+
+
+def test_online_a_resumed_run_is_not_told_again_what_it_knows(tmp_path, online):
+    write_run(tmp_path)
+    here = Workspace(tmp_path)
+    assert track(here, NOTHING).logged == [StandIn.url]
+    assert track(here, NOTHING).kept == 1
+    (run,) = online
+    assert [entry["progress/images"] for entry in run.logged[:-1]] == [3]
+    assert run.logged[-1]["psnr"] == 22.0
+    assert (run.arguments["resume"], run.exit_code) == ("allow", 0)
+
+
+def test_what_waits_offline_is_logged_once_there_is_a_key(tmp_path, offline, monkeypatch):
+    write_run(tmp_path)
+    track(Workspace(tmp_path), NOTHING)
+    (first,) = waiting(tmp_path)
+    opened = []
+    monkeypatch.setattr(Workspace, "mode", "online")
+    monkeypatch.setattr(wandb, "init", lambda **given: opened.append(StandIn(tmp_path, given)) or opened[-1])
+    track(Workspace(tmp_path), NOTHING)
+    assert first.name.endswith(opened[0].arguments["id"])
+    assert waiting(tmp_path) == []  # its contents are online now
+
+
+def test_a_sweeps_agent_names_the_run(tmp_path, online, monkeypatch):
+    write_run(tmp_path)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s")
+    monkeypatch.setenv("WANDB_RUN_ID", "of-the-agent")
+    track(Workspace(tmp_path), NOTHING)
+    given = online[0].arguments
+    assert (given["id"], given["resume"], "project" in given) == ("of-the-agent", None, False)
+
+
+def test_a_stopped_run_counts_as_failed_and_is_logged_later(tmp_path, online):
+    folder = write_run(tmp_path)
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"ids": list("abcd")}))
+    with pytest.raises(KeyboardInterrupt), tracked(WandbTracker(), folder):
+        raise KeyboardInterrupt
+    assert online[0].exit_code == 1
+    assert track(Workspace(tmp_path), NOTHING).kept == 0
+
+
+def test_the_sweep_file_asks_for_cells_that_there_are(cell_config):
+    from wandb.sdk.launch.sweeps import utils
+
+    sweep = utils.load_sweep_config(str(config_dir().parent / "sweeps" / "dps.yaml"))
+    assert sweep["metric"] == {"name": "lpips_alex", "goal": "minimize"}
+    chosen = {"method.sampler.scale": {"value": 3.5}, "method.sampler.schedule.levels": {"value": 50}}
+    assert chosen.keys() == sweep["parameters"].keys()
+    _, program, run, *overrides, last = utils.create_sweep_command(sweep["command"])
+    assert (program, run, last) == ("${program}", "run", "${args_no_hyphens}")
+    arguments = utils.create_sweep_command_args({"args": chosen})["args_no_hyphens"]
+    config = cell_config(*overrides, *arguments)
+    assert (config.dataset.name, config.method.sampler.scale) == ("photos64_tune", 3.5)
+    assert config.method.sampler.schedule.levels == 50

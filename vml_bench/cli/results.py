@@ -1,0 +1,156 @@
+"""Commands that read what runs left on disk: leaderboard, report, compare, cite, track, tuning, protocols."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vml_bench.errors import InputError, raise_all
+
+if TYPE_CHECKING:  # what starts fast imports late
+    from pandas import DataFrame
+
+    from vml_bench.published import Published
+
+
+def leaderboard(arguments: argparse.Namespace) -> None:
+    """Write tables and figures from what is on disk, and print the tables.
+
+    Raises:
+        InputError: nothing to show, features asked for whose weights are not at hand, or a data set about which
+            nothing is published.
+    """
+    from vml_bench import leaderboard as tables
+    from vml_bench.figures import write_figures, write_tradeoffs
+    from vml_bench.figures.oracle import write_oracle_figures
+    from vml_bench.published import read_published
+    from vml_bench.runner.validation import choose_device
+
+    results: Path = arguments.results
+    claims = read_published() if arguments.published else None
+    if claims and arguments.dataset:
+        claims.require(arguments.dataset)
+    networks = {name: tables.extractor(name, choose_device(arguments.device)) for name in arguments.features}
+    frames, written, failures = {}, [], []
+    try:
+        found = tables.datasets(results, arguments.dataset)
+    except InputError as error:
+        found, failures = [], [error]
+    for dataset in found:
+        try:
+            for name, extract in networks.items():
+                tables.store_features(results, dataset, name, extract, arguments.synthetic)
+            frame, warnings = tables.build(results, dataset, arguments.synthetic)
+        except InputError as error:
+            failures.append(error)
+            continue
+        for warning in warnings:
+            print(f"note: {warning}", file=sys.stderr)
+        print(tables.format_table(frame))
+        frames[dataset] = frame
+        written += tables.write(frame, results / dataset, arguments.tex_intervals)
+        if not arguments.no_figures:
+            written += write_figures(results, dataset, synthetic=arguments.synthetic)
+            written += write_tradeoffs(results, dataset, arguments.synthetic)
+            written += write_oracle_figures(results, dataset, frame, arguments.synthetic)
+    if not frames and not claims:
+        raise_all(failures)
+    for error in failures:
+        print(f"note: {error}", file=sys.stderr)
+    if frames and not arguments.dataset:
+        written.append(tables.write_csv(list(frames.values()), results / "leaderboard.csv"))
+    if claims:
+        written += published(claims, results, arguments.dataset, frames)
+    print("\n".join(["", *(f"wrote {path}" for path in written)]))
+
+
+def published(claims: Published, results: Path, dataset: str | None, frames: dict[str, DataFrame]) -> list[Path]:
+    """Compare leaderboards with what papers claim; print and write the comparison, and return its paths."""
+    from vml_bench.published import compare, format_comparison, write_comparison
+
+    written = []
+    for name in [dataset] if dataset else claims.names(list(frames)):
+        frame = frames.get(name)
+        comparison = compare(claims.about(name), frame)
+        print(f"\n{format_comparison(comparison, name)}")
+        synthetic = frame is not None and frame.attrs["synthetic"]
+        written += write_comparison(comparison, name, results / name, synthetic)
+    return written
+
+
+def tuning(arguments: argparse.Namespace) -> None:
+    """Print and write what a tuning sweep found: every setting of every method, best LPIPS first."""
+    from vml_bench.leaderboard.tuning import tuning_table, write_tuning
+
+    frame = tuning_table(arguments.results, arguments.dataset)
+    print(frame.to_markdown(index=False, floatfmt=".3f"))
+    print("\n".join(["", *(f"wrote {path}" for path in write_tuning(frame, arguments.results / arguments.dataset))]))
+
+
+def track(arguments: argparse.Namespace) -> None:
+    """Log what is on disk, and what papers claim, in W&B; what is logged already is not logged again."""
+    from vml_bench.leaderboard.render import escape_terminal
+    from vml_bench.published import read_published
+    from vml_bench.tracker.track import track as track_results
+    from vml_bench.tracker.workspace import Workspace
+
+    workspace = Workspace(arguments.results, arguments.project, arguments.entity, arguments.tag)
+    report = track_results(workspace, read_published(), arguments.dataset, arguments.synthetic)
+    for note in report.notes:
+        print(f"note: {escape_terminal(note)}", file=sys.stderr)
+    print(f"logged {len(report.logged)} runs ({workspace.mode}); {report.kept} were logged already")
+    print("\n".join([workspace.upload] if workspace.mode == "offline" else report.logged))
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Print by one metric, and write by all, which methods of each task are apart and which are tied."""
+    from vml_bench import comparison
+    from vml_bench.leaderboard import datasets
+
+    written, failures = [], []
+    for dataset in datasets(arguments.results, arguments.dataset):
+        try:
+            found = comparison.compare(arguments.results, dataset, by=arguments.by, synthetic=arguments.synthetic)
+            print(comparison.format_comparison(found, arguments.metric), end="\n\n")
+        except InputError as error:
+            failures.append(error)
+            continue
+        for note in found.notes:
+            print(f"note: {note}", file=sys.stderr)
+        written += comparison.write(found, arguments.results / dataset)
+    if not written:
+        raise_all(failures)
+    for error in failures:
+        print(f"note: {error}", file=sys.stderr)
+    print("\n".join(f"wrote {path}" for path in written))
+
+
+def cite(arguments: argparse.Namespace) -> None:
+    """Print BibTeX of the methods, priors, metrics and data sets of the runs on disk, and write it beside them."""
+    from vml_bench.bibliography import write_bibliography
+
+    path = write_bibliography(arguments.results, arguments.dataset, arguments.synthetic)
+    print(path.read_text(encoding="utf-8"))
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Write the results as a page that opens from disk, with its pictures and data beside it."""
+    from vml_bench.report import write_report
+
+    index, left_out = write_report(arguments.results, arguments.dataset, arguments.out, arguments.synthetic)
+    for line in left_out:
+        print(f"note: {line}", file=sys.stderr)
+    print(f"wrote {index}")
+
+
+def protocols(arguments: argparse.Namespace) -> None:
+    """Rescore a run from its pictures under other conventions; write and print how far each moves the numbers."""
+    from vml_bench import protocols as report
+    from vml_bench.runner.validation import choose_device
+
+    frame = report.rescore(arguments.run, choose_device(arguments.device))
+    print(report.format_report(frame))
+    print("\n".join(["", *(f"wrote {path}" for path in report.write(frame, arguments.run))]))

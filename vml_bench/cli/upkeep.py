@@ -1,0 +1,47 @@
+"""Commands about what runs need: fetch, doctor, card."""
+
+from __future__ import annotations
+
+import argparse
+
+from vml_bench.errors import InputError, raise_all
+
+
+def fetch(arguments: argparse.Namespace) -> None:
+    """Fetch weights into the cache; one that cannot be had does not keep the others from coming."""
+    from vml_bench.fetch import obtain
+    from vml_bench.fetch.catalogue import BY_HAND, FETCHABLE
+
+    if arguments.list:
+        print(obtain.listing())
+        return
+    failures = []
+    for what in arguments.what or [entry.name for entry in FETCHABLE]:
+        try:
+            print(f"{what}: {obtain.fetch(what, arguments.mirror)}", flush=True)
+        except InputError as error:
+            failures.append(error)
+    if not arguments.what:
+        print(f"by hand: {', '.join(entry.name for entry in BY_HAND)}; `vml-bench fetch NAME` says how")
+    raise_all(failures)
+
+
+def doctor(arguments: argparse.Namespace) -> None:
+    """Say what is missing for a target and how to get it; exit code 1 where something is."""
+    from vml_bench import doctor as clinic
+
+    missing = False
+    for name in clinic.targets(arguments.target):
+        needs = clinic.examine(name)
+        print(clinic.report(name, needs), end="\n\n")
+        missing |= any(need.missing for need in needs)
+    if missing:
+        raise SystemExit(1)
+
+
+def card(arguments: argparse.Namespace) -> None:
+    """Measure the prior and write its model card."""
+    from vml_bench.priors.evaluation import write_card
+    from vml_bench.priors.unet import shipped_checkpoint
+
+    print(f"wrote {write_card(arguments.checkpoint or shipped_checkpoint())}")

@@ -1,0 +1,59 @@
+"""Where a number comes from: what a run's own files say of it, in a few lines and in full."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vml_bench.leaderboard.runs import Run
+from vml_bench.report.folder import ReportFolder
+from vml_bench.report.pictures import run_folder
+
+FILES = ("run.json", "config.yaml")
+
+
+def bring(folder: ReportFolder, run: Run) -> dict[str, Any]:
+    """Copy what a run says of itself into the report, with its table of images as csv.
+
+    Returns:
+        "facts", pairs of words; "files", the names of what was copied; and each file's text under its name.
+    """
+    base = run_folder(run)
+    texts = {name: (run.folder / name).read_text(encoding="utf-8") for name in FILES}
+    for name, text in texts.items():
+        folder.text(base + name, text)
+    folder.text(base + "images.csv", run.images.to_csv(index=False))
+    record = json.loads(texts["run.json"])
+    return {"label": run.label, "facts": list(_facts(run, record)), "files": [*FILES, "images.csv"], "texts": texts}
+
+
+def _facts(run: Run, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a reader asks first; what the record lacks is left out."""
+    environment, weights = _mapping(record, "environment"), _mapping(record, "weights")
+    compute, packages = _mapping(record, "compute"), _mapping(environment, "packages")
+    yield "run", f"{run.dataset} / {run.task} / {run.method} / {run.name}"
+    done = len(run.images)
+    yield "images", f"{done} of {len(run.expected)}" if done < len(run.expected) else str(done)
+    yield "seed", str(run.seed)
+    if run.synthetic:
+        yield "synthetic", "the weights or the images are made up: the numbers mean nothing"
+    if "git" in environment:
+        yield "revision", str(environment["git"])
+    if weights:
+        yield "weights", " ".join(f"{key} {value}" for key, value in weights.items())
+    if "manifest" in record:
+        yield "images' sha256", str(record["manifest"])
+    if "device" in environment:
+        yield "device", f"{environment['device']} ({environment.get('device_type', 'unknown')})"
+    if "dtype" in compute:
+        yield "precision", str(compute["dtype"])
+    if isinstance(seconds := record.get("wall_seconds"), (int, float)):
+        yield "wall time", f"{seconds:.1f} s"
+    if packages:
+        yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+
+
+def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = record.get(key)
+    return value if isinstance(value, Mapping) else {}

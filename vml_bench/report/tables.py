@@ -1,0 +1,208 @@
+"""Leaderboards and comparisons as the page's templates take them: every text ready, every number beside its text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from vml_bench.leaderboard.columns import BY_NAME, Column
+from vml_bench.leaderboard.render import ARROWS, Block, interval, printed
+from vml_bench.published.compare import NOT_RUN
+from vml_bench.published.render import HEAD, table
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column of numbers.
+
+    Attributes:
+        column: what it measures.
+        label: its title, or its name where another column of the table has the same title.
+        shown: whether it is shown before the reader chooses.
+    """
+
+    column: Column
+    label: str
+    shown: bool
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better."""
+        return ARROWS[self.column.better]
+
+    @property
+    def better(self) -> str:
+        """The same in words."""
+        return {1: "more is better", -1: "less is better", 0: ""}[self.column.better]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A cell of a leaderboard.
+
+    Attributes:
+        name: its column.
+        value: the number, None where there is none to sort by.
+        text: as printed.
+        interval: its bounds as printed, or nothing.
+        bounds: (low, high), or None where no interval can be drawn.
+        rank: 1 (best), 2 (second best) or 0.
+        published: what papers claim of it, (value, verdict).
+    """
+
+    name: str
+    value: float | None
+    text: str
+    interval: str
+    bounds: tuple[float, float] | None
+    rank: int
+    published: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in a leaderboard.
+
+    Attributes:
+        method: its method.
+        label: the method, with the run where there are several.
+        run: the run where there are several of its method, else nothing.
+        base: folder of its files in the report.
+        n, diverged: number of its images, and of those among them without a usable result.
+        numbers: its cells, in the order of the columns.
+    """
+
+    method: str
+    label: str
+    run: str
+    base: str
+    n: int
+    diverged: int
+    numbers: list[Number]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task at one noise level.
+
+    Attributes:
+        key: distinct within its data set; plain.
+        task, noise: its name, and σ_y as printed.
+        rows: its runs.
+        data: script of its image browser; empty where there are no pictures.
+    """
+
+    key: str
+    task: str
+    noise: str
+    rows: list[Row]
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class ClaimView:
+    """A published number and everything of ours that it can be set against.
+
+    Attributes:
+        title, method, metric, value: what is claimed, in its source's words.
+        known: further lines: who claims it, where, and what is left open.
+        rows: by the names of `HEAD`, as printed.
+        run: whether anything of ours stands beside it.
+    """
+
+    title: str
+    method: str
+    metric: str
+    value: str
+    known: list[str]
+    rows: list[dict[str, str]]
+    run: bool
+
+
+def headings(columns: list[Column], frame: pd.DataFrame) -> list[Heading]:
+    """The columns of a data set; those without a value and conventions beside the main one begin hidden."""
+    titles = [column.title for column in columns]
+    return [
+        Heading(
+            column,
+            label=column.title if titles.count(column.title) == 1 else column.name,
+            shown=frame[column.name].notna().any() and not column.name.startswith(("fid_", "kd_", "memory_")),
+        )
+        for column in columns
+    ]
+
+
+def rows(block: Block, bases: dict[str, str], comparison: pd.DataFrame) -> list[Row]:
+    """The rows of a leaderboard's block.
+
+    Args:
+        block: from `vml_bench.leaderboard.render.blocks`.
+        bases: for each (method, run) joined by a slash, the folder of its files in the report.
+        comparison: from `vml_bench.published.compare`, for the same leaderboard.
+    """
+    return [
+        Row(
+            method=str(row["method"]),
+            label=block.labels[i],
+            run=str(row["run"]) if block.labels[i] != row["method"] else "",
+            base=bases[f"{row['method']}/{row['run']}"],
+            n=int(row["n"]),
+            diverged=int(row["diverged"]),
+            numbers=[_number(row, column, block.ranks[column.name][i], comparison) for column in block.columns],
+        )
+        for i, row in block.rows.iterrows()
+    ]
+
+
+def _number(row: pd.Series, column: Column, rank: int, comparison: pd.DataFrame) -> Number:
+    value, low, high = (float(row[f"{column.name}{end}"]) for end in ("", "_low", "_high"))
+    claims = comparison[
+        (comparison["run"] == row["run"])
+        & (comparison["method"] == row["method"])
+        & (comparison["task"] == row["task"])
+        & (comparison["noise_std"] == row["noise_std"])
+        & (comparison["convention"] == column.name)
+    ]
+    return Number(
+        name=column.name,
+        value=None if math.isnan(value) else value,
+        text=printed(value, column),
+        interval=interval(row, column),
+        bounds=(low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None,
+        rank=rank,
+        published=[(printed(p, column), v) for p, v in zip(claims["published"], claims["verdict"], strict=True)],
+    )
+
+
+def claims(comparison: pd.DataFrame) -> Iterator[ClaimView]:
+    """Published numbers one by one; of a task that was not run, one row stands for all conventions."""
+    for _, group in comparison.groupby("claim", sort=False):
+        first = group.iloc[0]
+        waiting = group["verdict"] == NOT_RUN
+        joined = group[waiting].groupby("task", sort=False)["convention"].transform(", ".join)
+        names = group["convention"].where(~waiting, joined)
+        kept = group.assign(names=names).drop_duplicates(["task", "noise_std", "names", "method", "run"])
+        printed_rows = [dict(zip(HEAD, cells, strict=True)) for cells in table(kept)]
+        for cells, convention in zip(printed_rows, kept["names"], strict=True):
+            cells["convention"] = ", ".join(_title(name) for name in convention.split(", "))
+        known = [f"{first['paper']} (here {first['methods']})", str(first["source"])]
+        if first["open"]:
+            known.append(f"The source does not say, so this page does not know: {first['open']}.")
+        if first["remark"]:
+            known.append(str(first["remark"]))
+        yield ClaimView(
+            title=str(first["task_published"]),
+            method=str(first["method_published"]),
+            metric=str(first["metric"]),
+            value=f"{first['published']:g}",
+            known=known,
+            rows=printed_rows,
+            run=not waiting.all(),
+        )
+
+
+def _title(convention: str) -> str:
+    return BY_NAME[convention].title

@@ -1,0 +1,197 @@
+"""Writing the report: what is on disk, as pages, data and pictures in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+
+from vml_bench import leaderboard
+from vml_bench.errors import InputError
+from vml_bench.leaderboard.aggregate import select_runs
+from vml_bench.leaderboard.columns import method_rank
+from vml_bench.leaderboard.render import SYNTHETIC, blocks, notes
+from vml_bench.leaderboard.runs import Run
+from vml_bench.published import Published, compare, read_published
+from vml_bench.published.render import ABOUT
+from vml_bench.report import provenance
+from vml_bench.report.folder import ReportFolder, safe_name
+from vml_bench.report.pictures import browse, run_folder
+from vml_bench.report.tables import ClaimView, Heading, Task, claims, headings, rows
+
+STATIC = Path(__file__).parent / "static"
+PALETTE = 18
+"""Colours that the style sheet has for methods, --m0 and on; more methods share them."""
+PLOTLY = "package_data/plotly.min.js"
+"""The plotting library, where its Python package keeps it."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What the page shows of one data set.
+
+    Attributes:
+        dataset, key: its name, and a plain one.
+        synthetic: whether some numbers mean nothing.
+        notes: what a reader must know about the numbers.
+        warnings: what is missing from them.
+        headings: the leaderboard's columns.
+        tasks: its blocks; empty where nothing was run.
+        methods: the methods in them.
+        images: most images that a run has.
+        claims: what papers claim.
+        csv: the leaderboard as a file; empty where nothing was run.
+    """
+
+    dataset: str
+    key: str
+    synthetic: bool
+    notes: list[str]
+    warnings: list[str]
+    headings: list[Heading]
+    tasks: list[Task]
+    methods: list[str]
+    images: int
+    claims: list[ClaimView]
+    csv: str = ""
+
+
+def write_report(
+    results: str | Path, dataset: str | None = None, out: str | Path | None = None, synthetic: bool = False
+) -> tuple[Path, list[str]]:
+    """Write the report, or bring it up to date.
+
+    Pictures are hard links to the results' own where the file system can, copies elsewhere. index.html comes last,
+    so that what it refers to is there.
+
+    Args:
+        results: the folder that holds runs/ and references/.
+        dataset: only this one; default every one with runs, and those that papers claim something of.
+        out: the report's folder; default <results>/report.
+        synthetic: whether runs whose images or weights are made up are shown, too.
+
+    Returns:
+        Path of index.html, and a line for each data set that had to be left out.
+
+    Raises:
+        InputError: there is nothing to show, or `out` holds another page.
+    """
+    results, published = Path(results), read_published()
+    out = results / "report" if out is None else out
+    frames, failures = {}, []
+    for name in leaderboard.datasets(results, dataset):
+        try:
+            frames[name] = leaderboard.build(results, name, synthetic)[0]
+        except InputError as error:
+            failures.append(error)
+    if not frames:
+        raise failures[0]
+    folder = ReportFolder(out)
+    panels = [_panel(folder, results, frame, published, synthetic) for frame in frames.values()]
+    if dataset is None:
+        waiting = [name for name in published.names(list(frames)) if name not in frames]
+        panels += [_unrun(name, published) for name in waiting]
+    for asset in sorted(STATIC.iterdir()):
+        folder.file(f"assets/{asset.name}", asset)
+    folder.file("assets/plotly.min.js", Path(str(files("plotly").joinpath(PLOTLY))))
+    index = folder.text("index.html", _page(panels))
+    folder.close()
+    return index, [str(error) for error in failures]
+
+
+def _panel(folder: ReportFolder, results: Path, frame: pd.DataFrame, published: Published, synthetic: bool) -> Panel:
+    """Bring one data set's files into the report and say what the page shows of it."""
+    dataset = frame.attrs["dataset"]
+    key = safe_name(dataset)
+    runs = {_place(run): run for run in select_runs(results, dataset, synthetic)[0]}
+    comparison = compare(published.about(dataset), frame)
+    tasks, columns = [], []
+    for block in blocks(frame):
+        columns = block.columns
+        here = [runs[place] for place in block.rows[["task", "method", "run"]].itertuples(index=False, name=None)]
+        for run in here:
+            script("run", run_folder(run), provenance.bring(folder, run), folder, f"{run_folder(run)}provenance.js")
+        bases = {f"{run.method}/{run.name}": run_folder(run) for run in here}
+        name = safe_name(f"{block.task}-{block.noise_std}")
+        data = _browser(folder, results, here, block.labels, f"data/{key}/{name}.js")
+        tasks.append(Task(name, block.task, f"{block.noise_std:g}", rows(block, bases, comparison), data))
+    csv = f"data/{key}/leaderboard.csv"
+    folder.text(csv, frame.to_csv(index=False))
+    return Panel(
+        dataset=dataset,
+        key=key,
+        synthetic=frame.attrs["synthetic"],
+        notes=[note for note in notes(frame) if note != SYNTHETIC],
+        warnings=frame.attrs["warnings"],
+        headings=headings(columns, frame),
+        tasks=tasks,
+        methods=sorted(set(frame["method"].astype(str)), key=method_rank),
+        images=int(frame["n"].max()),
+        claims=list(claims(comparison)),
+        csv=csv,
+    )
+
+
+def _place(run: Run) -> tuple[str, str, str]:
+    """What tells a run from others of its data set; one that began after the leaderboard was built is in none."""
+    return run.task, run.method, run.name
+
+
+def _browser(folder: ReportFolder, results: Path, runs: Sequence[Run], labels: Sequence[str], name: str) -> str:
+    """Write the data of one task's image browser; returns its file, or nothing where there are no pictures."""
+    content = browse(folder, results, runs, labels)
+    if content is None:
+        return ""
+    script("cell", name, content, folder, name)
+    return name
+
+
+def script(kind: str, key: str, content: dict[str, Any], folder: ReportFolder, name: str) -> None:
+    """Write data as a script that hands it to the page, for a page opened from disk may not fetch it."""
+    arguments = ", ".join(str(htmlsafe_json_dumps(part, allow_nan=False)) for part in (kind, key, content))
+    folder.text(name, f"vml.put({arguments});\n")
+
+
+def _unrun(dataset: str, published: Published) -> Panel:
+    """A data set that papers claim something of and nothing was run on."""
+    views = list(claims(compare(published.about(dataset), None)))
+    return Panel(dataset, safe_name(dataset), False, [], [], [], [], [], 0, views)
+
+
+def _page(panels: Sequence[Panel]) -> str:
+    """The page itself."""
+    environment = Environment(
+        loader=PackageLoader("vml_bench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    seen = {method for panel in panels for method in panel.methods}
+    colours = {method: place for place, method in enumerate(sorted(seen, key=method_rank))}
+    index = {
+        "palette": PALETTE,
+        "methods": colours,
+        "panels": {
+            panel.key: {
+                "columns": [_column(heading) for heading in panel.headings],
+                "tasks": [{"key": t.key, "task": t.task, "noise": t.noise, "data": t.data} for t in panel.tasks],
+            }
+            for panel in panels
+        },
+    }
+    template = environment.get_template("index.html.j2")
+    dots = {method: f"--m{place % PALETTE}" for method, place in colours.items()}
+    return template.render(panels=panels, dots=dots, index=index, about=ABOUT, synthetic=SYNTHETIC)
+
+
+def _column(heading: Heading) -> dict[str, Any]:
+    column = heading.column
+    about = {key: getattr(column, key) for key in ("name", "title", "unit", "better", "digits", "significant")}
+    return about | {"arrow": heading.arrow, "label": heading.label}

@@ -1,0 +1,9 @@
+"""Trackers: where a run is watched while it goes, and where finished runs are compared.
+
+A tracker reads what the runner wrote to disk and the rows it hands over; nothing it does changes a result.
+"""
+
+from vml_bench.tracker.base import NoTracker, Tracker, tracked
+from vml_bench.tracker.csv_tracker import CSVTracker
+
+__all__ = ["CSVTracker", "NoTracker", "Tracker", "tracked"]
