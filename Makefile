@@ -24,6 +24,7 @@ $(STAMP): pyproject.toml
 demo: install ## restore 16 photographs under 3 tasks with 6 methods; ends with a leaderboard and pictures
 	$(BIN)/vml-bench run experiment=demo
 	$(BIN)/vml-bench leaderboard --results results/demo
+	$(BIN)/vml-bench report --results results/demo
 
 # PLAN=1 says what it would cost and stops. OFFLINE=1 fetches and checks nothing first. ARGS takes further Hydra
 # overrides (runner.batch_size=32 …), TABLE options of `vml-bench leaderboard`.
@@ -54,9 +55,11 @@ tune: install ## eight settings of every method on the tuning crops, and the tab
 	for method in $(TUNED); do $(BIN)/vml-bench run experiment=tune/$$method $(ARGS) || exit; done
 	$(BIN)/vml-bench tuning
 
-oracle: install ## every method against exact answers: closed-form priors, minutes
-	$(BIN)/vml-bench run experiment=oracle $(ARGS)
+oracle: install ## every method against exact posteriors (hours on one core; stop and start again at will)
+	for sweep in oracle oracle_vector oracle_2d; do $(BIN)/vml-bench run experiment=$$sweep $(ARGS) || exit; done
+	for sweep in oracle_compute oracle_compute_vml; do $(BIN)/vml-bench run experiment=$$sweep $(ARGS) || exit; done
 	$(BIN)/vml-bench leaderboard --results results/oracle
+	$(BIN)/vml-bench leaderboard --results results/oracle_compute
 
 test: install ## run the tests
 	$(BIN)/python -m pytest

@@ -83,7 +83,7 @@ def test_ddrm_draws_the_unobserved_from_the_prior_only_without_fresh_noise():
 
 
 def test_dps_without_guidance_draws_from_the_prior():
-    """Ancestral steps are linear too; with 500 levels what they draw is the prior, to 4 %."""
+    """Ancestral steps are linear too; with 500 levels what they draw is the prior, to 6 %."""
     y = torch.zeros(8, dtype=torch.float64)
     mean, std, levels = law(DPS(scale=0.0, schedule=DDPMSchedule(levels=500)), 0.05, y)
     variance = torch.full_like(VARIANCES, 1 + levels[0] ** 2)
@@ -92,7 +92,7 @@ def test_dps_without_guidance_draws_from_the_prior():
         slope = VARIANCES / (VARIANCES + sigma**2) * (1 - kept) + kept
         variance = slope**2 * variance + sigma_next**2 * (1 - kept)
     assert_law(mean, std, torch.zeros(8, dtype=torch.float64), variance)
-    assert torch.allclose(std, VARIANCES.sqrt(), rtol=0.04)
+    assert torch.allclose(std, VARIANCES.sqrt(), rtol=0.06)
 
 
 def test_dps_guidance_has_one_length_however_far_the_measurement_is():

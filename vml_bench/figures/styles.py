@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vml_bench.leaderboard.columns import family
+
 GREY, BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY = (
     "#6b6b6b",
     "#0072b2",
@@ -61,14 +63,12 @@ STYLES = {
 
 
 def base_method(method: str) -> str:
-    """The method of which a configuration is a variant: the longest known name before a "_", or its own.
+    """The method of which a configuration is a variant (`leaderboard.columns.family`), or its own name.
 
     >>> base_method("dps_1000"), base_method("vml_map_pre"), base_method("mine")
     ('dps', 'vml_map_pre', 'mine')
     """
-    parts = method.split("_")
-    heads = ("_".join(parts[:end]) for end in range(len(parts), 0, -1))
-    return next((head for head in heads if head in STYLES), method)
+    return family(method) or method
 
 
 def style(method: str) -> MethodStyle:

@@ -8,7 +8,7 @@ KEYS = ("dataset", "task", "noise_std", "method", "run", "n", "diverged")
 METHOD_ORDER = (
     *("pinv", "wiener", "tv"),
     *("ddrm", "ddnm", "pigdm", "tmpd", "dps", "diffpir", "daps", "reddiff", "lmaps", "proximap"),
-    *("vml_map", "vml_map_pre", "vml_fixed_point", "vml_fixed_point_early"),
+    *("vml_map", "vml_map_pre", "vml_fixed_point"),
 )
 
 
