@@ -20,8 +20,8 @@ from vml_bench.leaderboard.columns import method_rank
 from vml_bench.leaderboard.runs import Run
 
 DPI = 200
-PICTURE = 256
-"""Pixels, about, that a picture is enlarged to: a whole multiple of its own size."""
+PICTURE, CROWDED = 256, 10
+"""Pixels, about, that a picture is enlarged to, a whole multiple of its own size; half where columns are more."""
 GAP, CAPTION, HEAD, SIDE, MARGIN = 12, 46, 44, 34, 16
 """Pixels between columns, under a picture, above the first row, left of it, and around everything."""
 INK, FAINT = "#1a1a1a", "#6b6b6b"
@@ -149,9 +149,11 @@ def _draw(grid: list[list[Panel]], titles: list[str], ids: list[str], heading: s
     if not sizes:
         raise InputError("none of the pictures to draw is on disk", "run the task again: its recon/ folders are empty")
     height, width = max(sizes)
-    zoom = max(1, round(PICTURE / max(height, width)))
-    cell_w, cell_h = width * zoom, height * zoom
     columns, rows = len(titles), len(grid)
+    crowded = columns > CROWDED
+    zoom = max(1, round(PICTURE / (1 + crowded) / max(height, width)))
+    cell_w, cell_h = width * zoom, height * zoom
+    size = 0.7 if crowded else 1.0
     head = HEAD * (1 + any("\n" in title for title in titles) * 0.6)
     full_w = 2 * MARGIN + SIDE + columns * cell_w + (columns - 1) * GAP
     full_h = 2 * MARGIN + 2 * head + rows * (cell_h + CAPTION)
@@ -165,7 +167,7 @@ def _draw(grid: list[list[Panel]], titles: list[str], ids: list[str], heading: s
     write(full_w - MARGIN, MARGIN, "PSNR   LPIPS (AlexNet, lowest in bold)", va="top", ha="right", color=FAINT)
     for j, title in enumerate(titles):
         centre = MARGIN + SIDE + j * (cell_w + GAP) + cell_w / 2
-        write(centre, MARGIN + 2 * head - 12, title, ha="center", va="bottom", fontsize=8)
+        write(centre, MARGIN + 2 * head - 12, title, ha="center", va="bottom", fontsize=8 * size)
     for i, (panels, row) in enumerate(zip(grid, pictures, strict=True)):
         top = MARGIN + 2 * head + i * (cell_h + CAPTION)
         write(MARGIN, top + cell_h / 2, ids[i], rotation=90, va="center", ha="left", color=FAINT)
@@ -177,6 +179,7 @@ def _draw(grid: list[list[Panel]], titles: list[str], ids: list[str], heading: s
                 panel.caption,
                 ha="center",
                 va="top",
+                fontsize=6.5 * size,
                 fontweight="bold" if panel.bold else "normal",
             )
             box = (left / full_w, 1 - (top + cell_h) / full_h, cell_w / full_w, cell_h / full_h)
