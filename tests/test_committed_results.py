@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
 from vml_bench.leaderboard import build
 from vml_bench.leaderboard.columns import MEANS
@@ -36,17 +35,13 @@ def test_every_run_says_how_it_was_made():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "noise_std", "method"), AGAIN)
-def test_a_cell_run_again_agrees(task, noise_std, method, tmp_path):
-    """Same numbers to what bfloat16 on another processor, or another number of threads, may move."""
-    (config,) = (
-        config
-        for config in map(OmegaConf.load, RESULTS.glob(f"runs/photos64/{task}/{method}/*/config.yaml"))
-        if config.task.noise_std == noise_std
-    )
-    config.runner.results_dir = str(tmp_path)
-    again = pd.read_parquet(run_cell(config) / "images.parquet").set_index("image_id")
-    written = pd.read_csv(RESULTS / "leaderboard.csv").set_index(["task", "noise_std", "method"])
+def test_a_cell_run_again_agrees(task, noise_std, method, cell_config):
+    """The same run by name, and its numbers to what bfloat16 on another processor, or other threads, may move."""
+    cell = (f"task={task}", f"task.noise_std={noise_std}", f"method={method}")
+    folder = run_cell(cell_config("experiment=reproduce_photos", *cell))
+    again = pd.read_parquet(folder / "images.parquet")
+    written = pd.read_csv(RESULTS / "leaderboard.csv", dtype={"run": str}).set_index(["task", "noise_std", "method"])
     row = written.loc[(task, noise_std, method)]
-    assert len(again) == row["n"]
+    assert (folder.name, len(again)) == (row["run"], row["n"])
     assert again["psnr"].mean() == pytest.approx(row["psnr"], abs=0.05)
     assert again["lpips_alex"].mean() == pytest.approx(row["lpips_alex"], abs=0.003)
