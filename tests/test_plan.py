@@ -2,11 +2,11 @@ import pandas as pd
 import pytest
 
 from vml_bench.errors import InputError
-from vml_bench.plan import calibrate, count, format_plan, images_of, plan
+from vml_bench.plan import calibrate, count, format_devices, format_plan, images_of, on_devices, plan, spread
 from vml_bench.runner.cell import run_cell
 from vml_bench.runner.compute import Compute, ComputedPrior
+from vml_bench.runner.device import choose_device
 from vml_bench.runner.resources import build
-from vml_bench.runner.validation import choose_device
 
 
 @pytest.mark.parametrize("method", ["pinv", "ddrm", "dps", "vml_map_pre", "vml_fixed_point"])
@@ -32,6 +32,7 @@ def test_a_plan_multiplies_one_calibration_and_computes_no_cell(cell_config, tmp
     assert (frame.hours - expected).abs().max() < 1e-12
     assert frame.attrs["missing"] == []
     assert "2 cells · 10 restorations · 200 network evaluations, 0 of them with" in format_plan(frame)
+    assert "on 1 / 8 / 64 devices like this one: " in format_plan(frame)
     assert not list(tmp_path.iterdir())
 
 
@@ -41,6 +42,37 @@ def test_missing_images_are_counted_as_asked_for_or_refused(cell_config, tmp_pat
     assert images_of(cell_config(*gone, "runner.limit=7")) == (7, True)
     with pytest.raises(InputError, match=r"cannot be counted; .*set runner.limit"):
         images_of(cell_config(*gone, "dataset.first=null"))
+
+
+def test_shards_divide_a_cells_images(cell_config, tmp_path):
+    here = ("task=sr4", "method=pinv", "runner.limit=7")
+    gone = (*here, "dataset=ffhq256", f"dataset.root={tmp_path / 'none'}")
+    for cell, absent in ((here, False), (gone, True)):
+        shards = [images_of(cell_config(*cell, f"runner.shard={i}/3")) for i in (1, 2, 3)]
+        assert shards == [(3, absent), (2, absent), (2, absent)]
+
+
+def test_jobs_are_spread_over_devices():
+    assert spread([1, 2, 3, 4], 1) == 10
+    assert spread([1, 2, 3, 4], 2) == 5
+    assert spread([4, 1, 1], 2) == 4
+    assert spread([4, 1, 1], 64) == 4
+
+
+def test_the_longest_cell_bounds_a_sweep_until_it_is_divided():
+    frame = pd.DataFrame({"hours": [4.0, 1.0, 1.0, 1.0, 1.0, 0.0]})
+    times = on_devices(frame)
+    assert times.devices.tolist() == [1, 8, 64]
+    assert times.hours.tolist() == [8, 4, 4]
+    assert times.shards.tolist() == [1, 4, 32]  # 4 h / n no longer than 8 h / devices
+    assert times.sharded_hours.tolist() == [8, 1, 0.125]
+    assert format_devices(frame) == (
+        "on 1 / 8 / 64 devices like this one: 8:00:00 / 4:00:00 / 4:00:00, where the longest cell alone takes 4:00:00; "
+        "with cells in shards (runner.shard=i/n) 1:00:00 on 8 (n=4), 7:30 on 64 (n=32)"
+    )
+    free = on_devices(frame * 0)
+    assert free.shards.tolist() == [1, 1, 1]
+    assert free.hours.tolist() == [0, 0, 0]
 
 
 def test_missing_weights_that_the_user_named_are_an_error(cell_config):

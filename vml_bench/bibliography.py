@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
+from vml_bench.configuration import read_config
 from vml_bench.errors import InputError
 from vml_bench.figures.styles import base_method
 from vml_bench.files import replacing
@@ -74,14 +73,20 @@ def read_references() -> dict[str, str]:
 
 def keys_of(run: Run) -> list[str]:
     """Keys behind one run: its method, schedule, prior, data set and scores; what is not known has none."""
-    config = OmegaConf.to_container(OmegaConf.load(run.folder / "config.yaml"), resolve=True)
-    schedule = (config["method"].get("sampler") or {}).get("schedule") or {}
-    target = str(schedule.get("_target_", "")).rpartition(".")[2]
-    named = [(METHODS, base_method(run.method)), (SCHEDULES, target), (PRIORS, (config.get("prior") or {}).get("name"))]
+    config = read_config(run.folder / "config.yaml")
+    target = _at(config, "method", "sampler", "schedule", "_target_").rpartition(".")[2]
+    named = [(METHODS, base_method(run.method)), (SCHEDULES, target), (PRIORS, _at(config, "prior", "name"))]
     named += [(DATASETS, run.dataset)]
     named += [(SCORES, name) for name in run.images.columns]
     named += [(FEATURES, name) for name in run.features.vectors]
     return [key for table, name in named for key in table.get(name, ())]
+
+
+def _at(config: object, *keys: str) -> str:
+    """The text at a place of a configuration; empty where there is none."""
+    for key in keys:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config if isinstance(config, str) else ""
 
 
 def bibliography(results_dir: str | Path, dataset: str | None = None, synthetic: bool = False) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 class InputError(ValueError):
     """Something the user gave cannot be used: says what, and how to mend it.
 
-    The command line prints it as one line and exits with code 2.
+    The command line prints it as one line and exits with code 2. Names from files may be in it, so characters that
+    cannot be printed, which could steer a terminal, are shown as "?".
 
     Args:
         problem: what is wrong, naming the input.
@@ -16,7 +17,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+        said = f"{problem}; {remedy}" if remedy else problem
+        super().__init__("".join(character if character.isprintable() else "?" for character in said))
         self.problem = problem
         self.remedy = remedy
 

@@ -6,6 +6,8 @@ network is timed once forward and once with the Jacobian product, on the device 
 
 from __future__ import annotations
 
+import heapq
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,14 +26,19 @@ from vml_bench.priors.base import Prior, sigma_column
 from vml_bench.priors.networks import published_names
 from vml_bench.priors.synthetic import synthetic_prior
 from vml_bench.runner.compute import Compute, ComputedPrior
+from vml_bench.runner.device import choose_device
 from vml_bench.runner.progress import clock
 from vml_bench.runner.resources import build, shared
-from vml_bench.runner.validation import choose_device, validate
+from vml_bench.runner.shard import shard_of
+from vml_bench.runner.validation import validate
 
 PNG_SHARE = 0.52
 """Size of a PNG over that of its raw pixels at 256×256: mean 0.53 of ten FFHQ images, 0.51 of ten of ImageNet's."""
 ROW_BYTES = 16_000
 """Bytes an image beside its pictures: its row, and 2048 + 256 features in single precision."""
+
+DEVICES = (1, 8, 64)
+"""Numbers of equal devices that a plan gives the time for."""
 
 
 class StandardNormal:
@@ -109,7 +116,7 @@ def prior_or_stand_in(config: DictConfig, device: torch.device) -> tuple[Compute
 
 
 def images_of(config: DictConfig) -> tuple[int, bool]:
-    """Number of images of a cell, and whether they are missing here, so that the number is the one asked for.
+    """Number of images of a cell or its shard, and whether they are missing here, so that it is the number asked for.
 
     Raises:
         InputError: the images are missing and the configuration does not say how many there should be.
@@ -123,8 +130,8 @@ def images_of(config: DictConfig) -> tuple[int, bool]:
             raise InputError(
                 f"{error.problem}, so they cannot be counted", f"{error.remedy}, or set runner.limit"
             ) from error
-        return min(asked), True
-    return len(images.ids[:limit]), False
+        return len(shard_of([""] * min(asked), config.runner.shard)), True
+    return len(shard_of(images.ids[:limit], config.runner.shard)), False
 
 
 def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
@@ -176,8 +183,52 @@ def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
     return frame
 
 
+def spread(hours: Sequence[float], devices: int) -> float:
+    """Time until all jobs are done on so many devices, each free device taking the longest job that is left."""
+    busy = [0.0] * devices
+    for job in sorted(hours, reverse=True):
+        heapq.heapreplace(busy, busy[0] + job)
+    return max(busy)
+
+
+def on_devices(frame: pd.DataFrame, devices: Sequence[int] = DEVICES) -> pd.DataFrame:
+    """Time of a plan on several equal devices, cell by cell and with cells divided into shards.
+
+    A cell is never done before its own time is over, however many devices there are; in n shards it takes an n-th.
+
+    Args:
+        frame: what `plan` returned, or any table with a column hours.
+        devices: numbers of devices.
+
+    Returns:
+        Columns devices, hours (a cell a job), shards (the fewest of each cell with which no job is longer than all
+        the work evenly divided), sharded_hours (a shard a job).
+    """
+    cells = list(frame.hours)
+    rows = []
+    for number in devices:
+        shards = max(1, math.ceil(max(cells) * number / sum(cells))) if sum(cells) else 1
+        parts = [hours / shards for hours in cells for _ in range(shards)]
+        rows.append((number, spread(cells, number), shards, spread(parts, number)))
+    return pd.DataFrame(rows, columns=["devices", "hours", "shards", "sharded_hours"])
+
+
+def format_devices(frame: pd.DataFrame) -> str:
+    """`on_devices` as a line, with shards where they shorten the time."""
+    times = on_devices(frame)
+    line = f"on {' / '.join(map(str, times.devices))} devices like this one: "
+    line += " / ".join(clock(hours * 3600) for hours in times.hours)
+    line += f", where the longest cell alone takes {clock(frame.hours.max() * 3600)}"
+    divided = times[times.shards > 1]
+    if len(divided):
+        line += "; with cells in shards (runner.shard=i/n) " + ", ".join(
+            f"{clock(row.sharded_hours * 3600)} on {row.devices} (n={row.shards})" for row in divided.itertuples()
+        )
+    return line
+
+
 def format_plan(frame: pd.DataFrame) -> str:
-    """A plan as text: cells, totals, the calibration and what was missing."""
+    """A plan as text: cells, totals, the time on several devices, the calibration and what was missing."""
     first = frame.iloc[0]
     table = frame[["dataset", "task", "noise_std", "method", "images", "nfe", "vjp"]].assign(
         time=[clock(hours * 3600) for hours in frame.hours]
@@ -190,6 +241,7 @@ def format_plan(frame: pd.DataFrame) -> str:
             f"{len(frame)} cells · {frame.images.sum():,} restorations · {evaluations:,} network evaluations, "
             f"{products:,} of them with a Jacobian product",
             f"about {clock(frame.hours.sum() * 3600)} of network time and {frame.gigabytes.sum():.2f} GB on disk",
+            format_devices(frame),
             f"one image through the network on {first.device}: {first.forward_seconds:.3g} s forward, "
             f"{first.with_vjp_seconds:.3g} s with Jacobian product; data, metrics and saving come on top",
             *(f"missing here: {what}" for what in frame.attrs["missing"]),

@@ -14,6 +14,7 @@ from tests.run_folders import write_run
 from vml_bench.errors import InputError
 from vml_bench.figures.labels import overlap, place
 from vml_bench.figures.tradeoff import Point, front, read_point, tradeoff_figure, write_tradeoffs
+from vml_bench.leaderboard import build
 
 
 def write_at(results, method, run="0123456789", *, nfe=20, vjp=0, **options):
@@ -47,11 +48,9 @@ def test_the_front_holds_what_nothing_beats_at_no_more_compute():
 
 
 def test_a_run_is_a_point_at_its_passes_or_its_seconds(tmp_path):
-    from vml_bench.leaderboard.runs import read_runs
-
     write_at(tmp_path, "dps", nfe=100, vjp=100, psnr=(20.0, 99.0, 24.0), diverged=["b"])
     write_at(tmp_path, "ddrm", diverged=["a", "b", "c"])
-    by_method = {run.method: run for run in read_runs(tmp_path, "toy")[0]}
+    by_method = {row["method"]: row for row in build(tmp_path, "toy")[0].to_dict("records")}
     found = read_point(by_method["dps"], "psnr", "passes")
     assert (found.x, found.y, found.lost) == (200, 22.0, 1)
     assert found.low <= 22.0 <= found.high

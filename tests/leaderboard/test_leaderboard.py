@@ -16,8 +16,8 @@ from tests.run_folders import write_picture, write_reference, write_run
 from vml_bench.cli import main
 from vml_bench.errors import InputError
 from vml_bench.leaderboard import build, datasets, format_table, store_features, write
-from vml_bench.leaderboard.aggregate import bootstrap_interval
 from vml_bench.leaderboard.columns import BY_NAME, COLUMNS, KEYS
+from vml_bench.leaderboard.intervals import bootstrap_interval
 from vml_bench.leaderboard.latex import escape_tex, to_tex
 from vml_bench.leaderboard.render import escape_markdown, ranks, to_markdown
 
@@ -117,7 +117,7 @@ def test_a_distance_with_features_missing_is_left_out_by_name(tmp_path):
         (lambda folder: (folder / "run.json").write_text("{"), ""),
         (lambda folder: (folder / "config.yaml").write_text("seed: 0\n"), "lacks the key 'dataset'"),
         (lambda folder: (folder / "config.yaml").write_text("a: [\n"), ""),
-        (lambda folder: (folder / "config.yaml").write_text("a: ${nowhere}\n"), "nowhere"),
+        (lambda folder: (folder / "config.yaml").write_text("a: ${nowhere}\n"), "lacks the key 'dataset'"),
         (lambda folder: (folder / "features.npz").write_bytes(b"PK torn"), ""),
     ],
 )

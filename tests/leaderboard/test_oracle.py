@@ -11,8 +11,8 @@ import pytest
 from tests.run_folders import write_oracle_run, write_run
 from vml_bench.cli import main
 from vml_bench.leaderboard import build, format_table, store_features
-from vml_bench.leaderboard.aggregate import bootstrap_interval, scene_interval
 from vml_bench.leaderboard.columns import COLUMNS, KEYS, METHOD_ORDER, ORACLE, method_rank
+from vml_bench.leaderboard.intervals import bootstrap_interval, scene_interval
 from vml_bench.leaderboard.latex import to_tex
 from vml_bench.leaderboard.render import number, to_markdown
 

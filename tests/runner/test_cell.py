@@ -78,7 +78,7 @@ def test_a_stopped_run_continues_and_ends_the_same(cell_config, tmp_path, monkey
         stopped.run()
     monkeypatch.undo()
     assert len(rows(stopped.folder)) == 1
-    assert Cell(config).store.pending(stopped.ids) == list(stopped.ids[1:])
+    assert Cell(config).store.open().pending(stopped.ids) == list(stopped.ids[1:])
     run_cell(config)
 
     assert rows(stopped.folder)[list(MEASURED)].equals(rows(whole)[list(MEASURED)])

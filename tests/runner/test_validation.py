@@ -1,8 +1,7 @@
 import pytest
-import torch
 
 from vml_bench.errors import InputError
-from vml_bench.runner.validation import choose_device, validate
+from vml_bench.runner.validation import validate
 
 CELL = ("task=sr4", "method=pinv")
 
@@ -31,10 +30,3 @@ def test_a_bad_value_is_named_with_its_remedy(cell_config, override, message):
 def test_good_values_pass(cell_config):
     validate(cell_config(*CELL))
     validate(cell_config(*CELL, "task.noise_std=0", "runner.limit=3", "runner.batch_size=1"))
-
-
-def test_devices_are_chosen_or_refused():
-    assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device("auto").type in ("cpu", "cuda", "mps")
-    with pytest.raises(InputError, match=r"runner\.device=abacus"):
-        choose_device("abacus")

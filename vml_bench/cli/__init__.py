@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from vml_bench.cli import results, sweeps, upkeep
 from vml_bench.errors import InputError
 
 USAGE_ERROR = 2
+NO_ROOM_OR_RIGHT = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
+"""What the system says where nothing can be written."""
 
 HYDRA_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": sweeps.run,
@@ -92,6 +95,10 @@ def parser() -> argparse.ArgumentParser:
     examine = commands.add_parser("doctor", help="what is missing for a target, and the command that gets it")
     examine.add_argument("target", nargs="?", help="ffhq, imagenet, celebahq, photos or demo; default: all")
     examine.set_defaults(act=upkeep.doctor)
+    check = commands.add_parser("verify", help="check all that runs left on disk, and say what to run again")
+    check.add_argument("--dataset", help="one data set; default: every one with results")
+    check.add_argument("--results", type=Path, default=Path("results"), help="results folder (runner.results_dir)")
+    check.set_defaults(act=upkeep.verify)
     measure = commands.add_parser("card", help="measure the photos64 prior and write its model card")
     measure.add_argument("--checkpoint", type=Path, help="safetensors file; default: the shipped weights")
     measure.set_defaults(act=upkeep.card)
@@ -112,6 +119,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(USAGE_ERROR) from None
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in NO_ROOM_OR_RIGHT:
+            raise
+        print(f"vml-bench: {error}; make room or give access, then start the same command again", file=sys.stderr)
+        raise SystemExit(USAGE_ERROR) from None
     except KeyboardInterrupt:
         print("vml-bench: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
         raise SystemExit(130) from None

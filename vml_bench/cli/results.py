@@ -26,7 +26,7 @@ def leaderboard(arguments: argparse.Namespace) -> None:
     from vml_bench.figures import write_figures, write_tradeoffs
     from vml_bench.figures.oracle import write_oracle_figures
     from vml_bench.published import read_published
-    from vml_bench.runner.validation import choose_device
+    from vml_bench.runner.device import choose_device
 
     results: Path = arguments.results
     claims = read_published() if arguments.published else None
@@ -149,7 +149,7 @@ def report(arguments: argparse.Namespace) -> None:
 def protocols(arguments: argparse.Namespace) -> None:
     """Rescore a run from its pictures under other conventions; write and print how far each moves the numbers."""
     from vml_bench import protocols as report
-    from vml_bench.runner.validation import choose_device
+    from vml_bench.runner.device import choose_device
 
     frame = report.rescore(arguments.run, choose_device(arguments.device))
     print(report.format_report(frame))

@@ -1,4 +1,4 @@
-"""Commands about what runs need: fetch, doctor, card."""
+"""Commands about what runs need, and whether what they left is sound: fetch, doctor, verify, card."""
 
 from __future__ import annotations
 
@@ -36,6 +36,30 @@ def doctor(arguments: argparse.Namespace) -> None:
         print(clinic.report(name, needs), end="\n\n")
         missing |= any(need.missing for need in needs)
     if missing:
+        raise SystemExit(1)
+
+
+def verify(arguments: argparse.Namespace) -> None:
+    """Say of all that runs left on disk what does not hold and what mends it; exit code 1 where something does not.
+
+    Raises:
+        InputError: there is no run.
+    """
+    from tqdm import tqdm
+
+    from vml_bench import verify as checks
+    from vml_bench.leaderboard.render import escape_terminal
+
+    checked = []
+    for found in checks.verify(arguments.results, arguments.dataset):
+        checked.append(found)
+        for finding in found.findings:
+            kind = "note: " if isinstance(finding, checks.Note) else ""
+            tqdm.write(escape_terminal(f"{kind}{finding.file.relative_to(arguments.results)}: {finding.what}"))
+    for ill in (found for found in checked if found.problems):
+        print("\n".join(["", *map(escape_terminal, checks.mending(ill, arguments.results))]))
+    print(f"\n{checks.summary(checked)}")
+    if any(found.problems for found in checked):
         raise SystemExit(1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +25,13 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return levels.permute(1, 2, 0).cpu().numpy()
 
 
-def save_png(image: Tensor, path: str | Path) -> None:
-    """Write (3, H, W) in [-1, 1] as an 8-bit PNG, whole or not at all."""
+def save_png(image: Tensor, path: str | Path) -> str:
+    """Write (3, H, W) in [-1, 1] as an 8-bit PNG, whole or not at all; returns the sha256 of its bytes."""
+    encoded = io.BytesIO()
+    Image.fromarray(to_uint8(image)).save(encoded, format="png")
     with replacing(path) as partial:
-        Image.fromarray(to_uint8(image)).save(partial)
+        partial.write_bytes(encoded.getbuffer())
+    return hashlib.sha256(encoded.getbuffer()).hexdigest()
 
 
 def as_saved(images: Tensor) -> Tensor:

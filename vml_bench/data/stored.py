@@ -19,6 +19,8 @@ from vml_bench.data.images import from_uint8
 from vml_bench.errors import InputError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+MAX_BYTES = 1 << 30
+"""Most bytes that a stored image may have; one of `decode.MAX_PIXELS` pixels takes 300 MB uncompressed."""
 
 
 class Stored(Protocol):
@@ -39,6 +41,11 @@ class ImageFile:
         return str(self.path)
 
     def read(self) -> bytes:
+        if not self.path.is_file():  # a pipe or a device could keep us waiting for ever
+            raise OSError("it is no file" if self.path.exists() else "it is not there")
+        size = self.path.stat().st_size
+        if size > MAX_BYTES:
+            raise OSError(f"it has {size} bytes, more than any photograph")
         return self.path.read_bytes()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,12 @@ from PIL import Image, UnidentifiedImageError
 
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
-from vml_bench.leaderboard.aggregate import select_runs
-from vml_bench.leaderboard.columns import method_rank
-from vml_bench.leaderboard.runs import Run
+from vml_bench.leaderboard.aggregate import references, select_runs
+from vml_bench.leaderboard.runs import UNREADABLE, Run, open_run, place_of, run_folders
 
 DPI = 200
+MOST = 24
+"""Columns of restorations that `write_figures` draws at most."""
 PICTURE, CROWDED = 256, 10
 """Pixels, about, that a picture is enlarged to, a whole multiple of its own size; half where columns are more."""
 GAP, CAPTION, HEAD, SIDE, MARGIN = 12, 46, 44, 34, 16
@@ -72,15 +75,18 @@ def task_figure(
     runs = [run for run in found if run.task == task and math.isclose(run.noise_std, noise_std, abs_tol=1e-12)]
     if methods is not None:
         runs = sorted((run for run in runs if run.method in methods), key=lambda run: list(methods).index(run.method))
-    else:
-        runs.sort(key=lambda run: (method_rank(run.method), run.name))
     if not runs:
         known = ", ".join(sorted({f"{run.task} at {run.noise_std:g}" for run in found}))
         raise InputError(f"no run of '{task}' at noise_std {noise_std:g} to draw", f"choose among {known}")
+    return _draw_task(Path(results_dir), runs, image_ids, rows)
+
+
+def _draw_task(results: Path, runs: Sequence[Run], image_ids: Sequence[str] | None, rows: int) -> Path:
+    """Draw runs of one task at one noise level, a column each; see `task_figure`."""
+    dataset, task, noise_std = runs[0].dataset, runs[0].task, runs[0].noise_std
     ids = list(image_ids) if image_ids is not None else _common_ids(runs)[:rows]
     if not ids:
         raise InputError(f"the runs of '{task}' have no image in common", "finish them with the same runner.limit")
-
     names = [run.method for run in runs]
     titles = [f"{run.method}\n{run.name}" if names.count(run.method) > 1 else run.method for run in runs]
     measured = runs[0].measurements
@@ -89,13 +95,13 @@ def task_figure(
     for image_id in ids:
         scores = [_score(table, image_id) for table in tables]
         best = min((lpips for _, lpips in scores if lpips == lpips), default=None)
-        original = Panel(Path(results_dir, "references", dataset, f"{image_id}.png"))
+        original = Panel(references(results, dataset) / f"{image_id}.png")
         grid.append([original, Panel(measured / f"{image_id}.png")])
         for run, table, (psnr, lpips) in zip(runs, tables, scores, strict=True):
             caption = _caption(table, image_id, psnr, lpips)
             grid[-1].append(Panel(run.folder / "recon" / f"{image_id}.png", caption, lpips == best))
 
-    path = Path(results_dir, dataset, "figures", f"{task}-{noise_std:g}.png")
+    path = results / dataset / "figures" / f"{task}-{noise_std:g}.png"
     heading = f"{dataset} · {task} · σ_y = {noise_std:g}"
     figure = _draw(grid, ["original", "measurement", *titles], ids, heading)
     with replacing(path) as partial:
@@ -104,12 +110,57 @@ def task_figure(
 
 
 def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, synthetic: bool = False) -> list[Path]:
-    """Draw every task and noise level of a data set that has pictures; see `task_figure`."""
-    runs, _ = select_runs(results_dir, dataset, synthetic)
-    cells = dict.fromkeys((run.task, run.noise_std) for run in runs if any((run.folder / "recon").glob("*.png")))
-    return [
-        task_figure(results_dir, dataset, task, noise_std, rows=rows, synthetic=synthetic) for task, noise_std in cells
-    ]
+    """Draw every task and noise level of a data set that has pictures; see `task_figure`.
+
+    Where a cell has more than `MOST` runs, the best of each method are drawn, and a line on stderr says so.
+    """
+    by_task: dict[str, list[Path]] = {}
+    for folder in run_folders(results_dir, dataset):
+        by_task.setdefault(folder.parts[-3], []).append(folder)
+    pictured = [folders for folders in by_task.values() if any(map(_has_pictures, folders))]
+    cells = [runs for folders in pictured for runs in _cells(folders, synthetic)]
+    return [_draw_task(Path(results_dir), runs, None, rows) for runs in map(_drawn, cells) if runs]
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Whether a run's folder holds restorations."""
+    return any((folder / "recon").glob("*.png"))
+
+
+def _cells(folders: Sequence[Path], synthetic: bool) -> list[list[Run]]:
+    """The runs of one task by noise level, in the leaderboard's order; levels without pictures are left out."""
+    cells: dict[float, list[Run]] = {}
+    for folder in folders:
+        with suppress(*UNREADABLE):
+            run = open_run(folder)
+            if synthetic or not run.synthetic:
+                cells.setdefault(run.noise_std, []).append(run)
+    for runs in cells.values():
+        runs.sort(key=lambda run: place_of(run.task, run.noise_std, run.method, run.name))
+    return [cells[level] for level in sorted(cells) if any(_has_pictures(run.folder) for run in cells[level])]
+
+
+def _drawn(runs: Sequence[Run]) -> list[Run]:
+    """Those runs of a cell that can be read; of more than `MOST`, the best of each method, the best methods first."""
+    scores: dict[Run, float] = {}
+    for run in runs:
+        with suppress(*UNREADABLE):
+            scores[run] = _mean_lpips(replace(run))
+    if len(scores) <= MOST:
+        return list(scores)
+    best: dict[str, Run] = {}
+    for run in sorted(scores, key=lambda run: scores[run]):
+        best.setdefault(run.method, run)
+    kept = list(best.values())[:MOST]
+    cell = f"{runs[0].task} at noise_std {runs[0].noise_std:g}"
+    print(f"note: {cell}: pictures of {len(kept)} of {len(scores)} runs, the best of each method", file=sys.stderr)
+    return [run for run in scores if run in kept]
+
+
+def _mean_lpips(run: Run) -> float:
+    """Mean LPIPS over the images that did not diverge, infinite where there is none."""
+    mean = float(run.good["lpips_alex"].mean()) if "lpips_alex" in run.images else math.inf
+    return mean if mean == mean else math.inf
 
 
 def _common_ids(runs: Sequence[Run]) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -22,10 +24,9 @@ from vml_bench.figures.labels import place
 from vml_bench.figures.pictures import FAINT, INK
 from vml_bench.figures.styles import style
 from vml_bench.files import replacing
-from vml_bench.leaderboard.aggregate import bootstrap_interval, select_runs
-from vml_bench.leaderboard.columns import BY_NAME
+from vml_bench.leaderboard.aggregate import build
+from vml_bench.leaderboard.columns import BY_NAME, with_bounds
 from vml_bench.leaderboard.render import ARROWS
-from vml_bench.leaderboard.runs import Run
 
 METRICS = ("lpips_alex", "psnr")
 COSTS = {"passes": "network passes an image (evaluations + Jacobian products)", "seconds": "seconds an image"}
@@ -63,16 +64,12 @@ class Point:
     lost: int
 
 
-def read_point(run: Run, metric: str, cost: str) -> Point | None:
-    """A run as a point, or None where it has no finite mean."""
-    good = run.good
-    if metric not in good or not len(good):
+def read_point(row: Mapping[str, Any], metric: str, cost: str) -> Point | None:
+    """A row of a leaderboard as a point, or None where it has no finite mean."""
+    if not math.isfinite(row.get(metric, math.nan)):
         return None
-    scores = good[metric].to_numpy(np.float64)
-    x = float((good["nfe"] + good["vjp"]).mean() if cost == "passes" else good["seconds"].mean())
-    if not math.isfinite(scores.mean()):
-        return None
-    return Point(run.method, x, float(scores.mean()), *bootstrap_interval(scores), len(run.images) - len(good))
+    x = row["nfe"] + row["vjp"] if cost == "passes" else row["seconds"]
+    return Point(row["method"], x, *(row[name] for name in with_bounds(metric)), row["diverged"])
 
 
 def front(points: Sequence[Point], better: int) -> list[Point]:
@@ -109,13 +106,19 @@ def tradeoff_figure(
     """
     if cost not in COSTS:
         raise InputError(f"unknown cost '{cost}'", f"choose among {', '.join(COSTS)}")
-    runs, _ = select_runs(results_dir, dataset, synthetic)
+    return _draw(build(results_dir, dataset, synthetic)[0], Path(results_dir, dataset, "figures"), metric, cost)
+
+
+def _draw(frame: pd.DataFrame, folder: Path, metric: str, cost: str) -> list[Path]:
+    """Draw a leaderboard; see `tradeoff_figure`."""
     panels: dict[tuple[str, float], list[Point]] = {}
-    for run in runs:
-        if point := read_point(run, metric, cost):
-            panels.setdefault((run.task, run.noise_std), []).append(point)
+    for row in frame.to_dict("records"):
+        if point := read_point(row, metric, cost):
+            panels.setdefault((row["task"], row["noise_std"]), []).append(point)
     if not panels:
-        raise InputError(f"no run of '{dataset}' has a {metric}", "choose a metric that its images.parquet holds")
+        raise InputError(
+            f"no run of '{frame.attrs['dataset']}' has a {metric}", "choose a metric that its images.parquet holds"
+        )
     figure = _layout(len(panels))
     for i, ((task, noise_std), points) in enumerate(panels.items()):
         axes = figure.axes[i]
@@ -127,14 +130,15 @@ def tradeoff_figure(
     height = figure.get_size_inches()[1]
     figure.text(0.5, 0.09 / height, COSTS[cost], fontsize=LABEL + 0.5, color=INK, ha="center", va="bottom")
     stem = f"tradeoff-{metric}" + ("" if cost == "passes" else f"-{cost}")
-    return _save(figure, Path(results_dir, dataset, "figures"), stem)
+    return _save(figure, folder, stem)
 
 
 def write_tradeoffs(results_dir: str | Path, dataset: str, synthetic: bool = False) -> list[Path]:
     """Draw quality against network passes for each of `METRICS` that the data set has; see `tradeoff_figure`."""
-    runs, _ = select_runs(results_dir, dataset, synthetic)
-    present = [metric for metric in METRICS if any(read_point(run, metric, "passes") for run in runs)]
-    return [path for metric in present for path in tradeoff_figure(results_dir, dataset, metric, synthetic=synthetic)]
+    frame, _ = build(results_dir, dataset, synthetic)
+    folder = Path(results_dir, dataset, "figures")
+    present = [metric for metric in METRICS if np.isfinite(frame[metric]).any()]
+    return [path for metric in present for path in _draw(frame, folder, metric, "passes")]
 
 
 def _title(metric: str) -> str:
@@ -149,6 +153,7 @@ def _layout(count: int) -> Figure:
     width = left + columns * PANEL[0] + (columns - 1) * GAP[0] + right
     height = bottom + rows * PANEL[1] + (rows - 1) * GAP[1] + top
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)  # one for all panels: each holds a whole page of pixels
     for i in range(count):
         row, column = divmod(i, COLUMNS)
         x = left + column * (PANEL[0] + GAP[0])
@@ -170,9 +175,9 @@ def _panel(axes: Axes, points: list[Point], metric: str) -> None:
     labels, lines = [], []
     for method, best in fronts.items():
         look = style(method)
-        for point in groups[method]:
-            if point not in best and low <= point.y <= high:
-                axes.plot(max(point.x, zero), point.y, look.marker, color=look.colour, ms=2, alpha=0.3, mew=0, zorder=2)
+        pale = [(max(p.x, zero), p.y) for p in groups[method] if p not in best and low <= p.y <= high]
+        if pale:
+            axes.plot(*zip(*pale, strict=True), look.marker, color=look.colour, ms=2, alpha=0.3, mew=0, zorder=2)
         faint = 0.45 if len(best) == 1 else 0.25
         way = [(beside[method, max(point.x, zero)], min(max(point.y, low), high)) for point in best]
         for point, (x, y) in zip(best, way, strict=True):
@@ -245,7 +250,7 @@ def _y_axis(axes: Axes, points: list[Point], better: int) -> tuple[float, float]
 def _label(axes: Axes, labels: list, lines: list) -> None:
     """Write each (points, text, colour) beside one of its points, with a thin leader where it had to go further."""
     figure = axes.figure
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = figure.canvas.get_renderer()
     scale = 72 / figure.dpi
     texts = [
         axes.text(0, 0, text, color=ink, fontsize=LABEL, parse_math=False, transform=IdentityTransform(), zorder=6)

@@ -2,86 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings as python_warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.columns import COLUMNS, DISTANCES, KEYS, MEANS, ORACLE, Column
-from vml_bench.leaderboard.features import Extract, Features, complete_features, read_features
-from vml_bench.leaderboard.runs import UNREADABLE, Run, read_runs
+from vml_bench.leaderboard.cache import Fingerprints, Finished, RowCache
+from vml_bench.leaderboard.columns import DISTANCES, KEYS, MEANS, ORACLE, ROW, Column, with_bounds
+from vml_bench.leaderboard.features import Extract, Features, Originals, complete_features
+from vml_bench.leaderboard.intervals import bootstrap_intervals, scene_interval
+from vml_bench.leaderboard.runs import (
+    UNREADABLE,
+    Run,
+    each,
+    left_out,
+    no_run,
+    open_run,
+    place_of,
+    read_runs,
+    run_folders,
+)
 from vml_bench.metrics.frechet import frechet_distance, frechet_interval, kernel_distance
 
-RESAMPLES = 2000
-SEED = 0
 KERNEL = ("kid", "kd_alex")
 """The columns of distances that are kernel distances; the others are Fréchet distances."""
-
-
-def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Bias-corrected and accelerated bootstrap interval of the mean over images (Efron 1987), seeded.
-
-    From 16 images its measured coverage is about 92 %, from 100 about 94 %.
-
-    Args:
-        values: (n,), one an image.
-        level: nominal coverage.
-
-    Returns:
-        (low, high); the mean itself twice where all values are equal; NaN where n < 2 or a value is not finite.
-    """
-    values = np.asarray(values, np.float64)
-    if len(values) < 2 or not np.isfinite(values).all():
-        return float("nan"), float("nan")
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        vectorized=True,
-        confidence_level=level,
-        n_resamples=RESAMPLES,
-        batch=max(1, 2**22 // len(values)),
-        method="BCa",
-        random_state=np.random.default_rng(SEED),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
-
-
-def scene_interval(
-    values: np.ndarray, scenes: np.ndarray, statistic: str = "mean", level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile bootstrap interval over scenes, seeded: whole scenes are drawn, for their images are not independent.
-
-    Args:
-        values: (n,), one an image.
-        scenes: (n,), the scene of each.
-        statistic: "mean" or "median", of the images of the drawn scenes together.
-        level: nominal coverage.
-
-    Returns:
-        (low, high); NaN where there are fewer than two scenes or a value is not finite.
-    """
-    values = np.asarray(values, np.float64)
-    names, index = np.unique(np.asarray(scenes, str), return_inverse=True)
-    if len(names) < 2 or not np.isfinite(values).all():
-        return float("nan"), float("nan")
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    groups = [values[index == k] for k in range(len(names))]
-    table = np.full((len(groups), max(map(len, groups))), np.nan)
-    for row, group in zip(table, groups, strict=True):
-        row[: len(group)] = group
-    drawn = np.random.default_rng(SEED).integers(len(groups), size=(RESAMPLES, len(groups)))
-    pick = np.nanmedian if statistic == "median" else np.nanmean
-    if not np.isnan(table).any():
-        pick = np.median if statistic == "median" else np.mean
-    estimates = pick(table[drawn].reshape(RESAMPLES, -1), axis=1)
-    low, high = np.quantile(estimates, ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)
+NOTHING = (float("nan"),) * 3
+"""Value and bounds of what has no value."""
 
 
 def datasets(results_dir: str | Path, dataset: str | None = None) -> list[str]:
@@ -107,6 +57,10 @@ def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tup
     the originals of the same images. Means have bootstrap intervals, Fréchet distances those of
     `frechet_interval`, kernel distances none.
 
+    No more than one run is in memory at a time, beside the originals' features. Finished rows are kept
+    (`vml_bench.leaderboard.cache`): a run is read again only when one of its files or the originals' features
+    have changed.
+
     Args:
         results_dir: the folder that holds runs/ and references/.
         dataset: name under which the runs are filed.
@@ -122,21 +76,45 @@ def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tup
     Raises:
         InputError: there is no readable run, or every run is synthetic and those were not asked for.
     """
-    runs, warnings = select_runs(results_dir, dataset, synthetic)
-    try:
-        reference = read_features(references(results_dir, dataset))
-    except UNREADABLE as error:
-        reference = Features({})
-        warnings.append(f"reference features left out: {error}")
-    rows = [leaderboard_row(run, reference, warnings) for run in runs]
-    exact = any(run.exact for run in runs)
-    columns = (*COLUMNS, *ORACLE) if exact else COLUMNS
-    order = [*KEYS, *(name for column in columns for name in _with_bounds(column.name))]
-    frame = pd.DataFrame(rows, columns=order)
-    warnings += _unlike_images(runs)
-    synthetic = any(run.synthetic for run in runs)
+    originals = Originals(references(results_dir, dataset))
+    fingerprints = Fingerprints(originals.folder)
+    rows, unreadable, hidden = [], [], 0
+    with RowCache(results_dir, dataset) as cache:
+        for folder in run_folders(results_dir, dataset):
+            key = fingerprints.of(folder)
+            kept = cache.get(key)
+            try:
+                run = None if kept else open_run(folder)
+                if (kept or run).synthetic and not synthetic:
+                    hidden += 1
+                else:
+                    rows.append(kept or cache.put(key, _finish(run, originals)))
+            except UNREADABLE as error:
+                unreadable.append(left_out(folder, error))
+    if not rows and not hidden:
+        raise no_run(results_dir, dataset, unreadable)
+    warnings = unreadable + _hidden(dataset, hidden, len(rows))
+    rows.sort(key=lambda one: place_of(*one.row[1:5]))
+    warnings += dict.fromkeys(line for one in rows for line in one.warnings)
+    warnings += _unlike_images(rows)
+    frame = pd.DataFrame([one.row for one in rows], columns=list(ROW))
+    synthetic, exact = (any(getattr(one, name) for one in rows) for name in ("synthetic", "exact"))
+    if not exact:
+        frame = frame.drop(columns=[name for column in ORACLE for name in with_bounds(column.name)])
     frame.attrs = {"dataset": dataset, "synthetic": synthetic, "exact": exact, "warnings": warnings}
     return frame, warnings
+
+
+def _finish(run: Run, originals: Originals) -> Finished:
+    """A run's row and what else a leaderboard takes from it."""
+    warnings: list[str] = []
+    reference = originals.features if run.features.vectors else Features({})
+    if run.features.vectors and originals.problem:
+        warnings.append(originals.problem)
+    row = leaderboard_row(run, reference, warnings)
+    images = hashlib.sha256("\0".join(sorted(run.images["image_id"].tolist())).encode()).hexdigest()
+    values = (row.get(name, float("nan")) for name in ROW)
+    return Finished(tuple(values), run.synthetic, run.exact, images, tuple(warnings))
 
 
 def select_runs(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tuple[list[Run], list[str]]:
@@ -147,11 +125,14 @@ def select_runs(results_dir: str | Path, dataset: str, synthetic: bool = False) 
     """
     runs, warnings = read_runs(results_dir, dataset)
     kept = [run for run in runs if synthetic or not run.synthetic]
-    if not kept:
-        raise InputError(f"every run of '{dataset}' is synthetic ({len(runs)})", "add --synthetic to show them")
-    if left_out := len(runs) - len(kept):
-        warnings.append(f"{left_out} synthetic run{'s' * (left_out > 1)} left out (--synthetic shows them)")
-    return kept, warnings
+    return kept, warnings + _hidden(dataset, len(runs) - len(kept), len(kept))
+
+
+def _hidden(dataset: str, hidden: int, shown: int) -> list[str]:
+    """A line that says how many synthetic runs are not shown; an error where they are all that there is."""
+    if not shown:
+        raise InputError(f"every run of '{dataset}' is synthetic ({hidden})", "add --synthetic to show them")
+    return [f"{hidden} synthetic run{'s' * (hidden > 1)} left out (--synthetic shows them)"] if hidden else []
 
 
 def references(results_dir: str | Path, dataset: str) -> Path:
@@ -171,73 +152,85 @@ def store_features(
     """
     runs, _ = select_runs(results_dir, dataset, synthetic)
     originals: dict[str, Path] = {}
-    for run in (run for run in runs if not run.exact):
-        ids = run.good["image_id"]
+    for run in (run for run in each(runs) if not run.exact):
+        ids = run.good["image_id"].tolist()
         complete_features(run.folder, network, {i: run.picture(i) for i in ids}, extract, f"{network} of {run.label}")
         originals |= {i: references(results_dir, dataset) / f"{i}.png" for i in ids}
     complete_features(references(results_dir, dataset), network, originals, extract, f"{network} of the originals")
 
 
-def _with_bounds(name: str) -> tuple[str, str, str]:
-    return name, f"{name}_low", f"{name}_high"
-
-
 def leaderboard_row(run: Run, reference: Features, warnings: list[str]) -> dict[str, object]:
     """One run as a row of the leaderboard, by column; what a reader must know is added to `warnings`."""
     good = run.good
-    row: dict[str, object] = {
-        "dataset": run.dataset,
-        "task": run.task,
-        "noise_std": run.noise_std,
-        "method": run.method,
-        "run": run.name,
-        "n": len(run.images),
-        "diverged": len(run.images) - len(good),
-    }
-    if missing := len(set(run.expected) - set(run.images["image_id"])):
+    if missing := len(set(run.expected) - set(run.images["image_id"].tolist())):
         warnings.append(f"{run.label} is unfinished: {missing} of {len(run.expected)} images are still to come")
-    for column in (*MEANS, *ORACLE) if run.exact else MEANS:
-        row.update(zip(_with_bounds(column.name), _over_images(run, column, warnings), strict=True))
+    measured = dict.fromkeys((column.name for column in MEANS), NOTHING)
+    measured |= _averages(good, MEANS, by_scene="scene" in good)
+    if run.exact:
+        measured |= dict.fromkeys((column.name for column in ORACLE), NOTHING)
+        measured |= _averages(good, [column for column in ORACLE if not column.scenes], by_scene="scene" in good)
+        measured |= _averages(_current_scenes(run, warnings), [column for column in ORACLE if column.scenes])
     for column in DISTANCES:
-        values = _distance(run, column.name, column.features, reference, warnings)
-        row.update(zip(_with_bounds(column.name), values, strict=True))
+        measured[column.name] = _distance(run, column.name, column.features, reference, warnings)
+    identity = (
+        run.dataset,
+        run.task,
+        run.noise_std,
+        run.method,
+        run.name,
+        len(run.images),
+        len(run.images) - len(good),
+    )
+    row: dict[str, object] = dict(zip(KEYS, identity, strict=True))
+    for name, values in measured.items():
+        row.update(zip(with_bounds(name), values, strict=True))
     return row
 
 
-def _over_images(run: Run, column: Column, warnings: list[str]) -> tuple[float, float, float]:
-    """The mean or median of a column over images or scenes, with its bounds; NaN where it has no value."""
-    table = run.good
-    if column.scenes:
-        current = run.scenes is not None and run.scenes["repeats"].sum() == len(run.good)
-        if not current and len(run.good) and column.name == "sw2":
-            warnings.append(f"{run.label}: its scenes are not scored yet; the same command with `run` scores them")
-        table = run.scenes if current else pd.DataFrame()
-    if column.name not in table or table.empty:
-        return (float("nan"),) * 3
-    values = pd.to_numeric(table[column.name], errors="coerce").to_numpy(np.float64)
-    if "scene" in run.good and not column.scenes:
-        interval = scene_interval(values, table["scene"].to_numpy(), column.statistic)
+def _averages(
+    table: pd.DataFrame, columns: Sequence[Column], by_scene: bool = False
+) -> dict[str, tuple[float, float, float]]:
+    """The mean or median of those columns that a table has, with bounds from drawing its rows, or its scenes, anew."""
+    columns = [column for column in columns if column.name in table]
+    if table.empty or not columns:
+        return {}
+    values = np.stack([pd.to_numeric(table[c.name], errors="coerce").to_numpy(np.float64) for c in columns])
+    centres = [
+        np.median(own) if c.statistic == "median" else own.mean() for c, own in zip(columns, values, strict=True)
+    ]
+    if by_scene:
+        scenes = table["scene"].to_numpy()
+        bounds = [scene_interval(own, scenes, c.statistic) for c, own in zip(columns, values, strict=True)]
     else:
-        interval = bootstrap_interval(values)
-    return float(np.median(values) if column.statistic == "median" else values.mean()), *interval
+        bounds = bootstrap_intervals(values.T).tolist()
+    found = zip(columns, centres, bounds, strict=True)
+    return {column.name: (float(centre), *interval) for column, centre, interval in found}
+
+
+def _current_scenes(run: Run, warnings: list[str]) -> pd.DataFrame:
+    """The scores of a run's scenes; empty, with a warning, where images came since they were scored."""
+    if run.scenes is not None and run.scenes["repeats"].sum() == len(run.good):
+        return run.scenes
+    if len(run.good):
+        warnings.append(f"{run.label}: its scenes are not scored yet; the same command with `run` scores them")
+    return pd.DataFrame()
 
 
 def _distance(
     run: Run, name: str, network: str, reference: Features, warnings: list[str]
 ) -> tuple[float, float, float]:
     """A distance between a run's restorations and their originals, with its bounds; NaN where features are missing."""
-    nothing = (float("nan"),) * 3
-    ids = sorted(run.good["image_id"])
     if network not in run.features.vectors or network not in reference.vectors:
-        return nothing
+        return NOTHING
+    ids = sorted(run.good["image_id"].tolist())
     if missing := {*run.features.missing(network, ids), *reference.missing(network, ids)}:
         warnings.append(f"{run.label}: {name} is left out, features of {len(missing)} images are missing")
-        return nothing
+        return NOTHING
     if not ids:
-        return nothing
+        return NOTHING
     restored, originals = run.features.rows(network, ids), reference.rows(network, ids)
     if name in KERNEL:
-        return kernel_distance(restored, originals), *nothing[1:]
+        return float(kernel_distance(restored, originals)), *NOTHING[1:]
     with python_warnings.catch_warnings(record=True) as caught:
         python_warnings.simplefilter("always", RuntimeWarning)
         distance = frechet_distance(restored, originals)
@@ -245,11 +238,11 @@ def _distance(
     return distance, *frechet_interval(restored, originals)
 
 
-def _unlike_images(runs: list[Run]) -> list[str]:
+def _unlike_images(rows: Sequence[Finished]) -> list[str]:
     """A line for each task and noise level whose runs were not scored on the same images."""
-    cells: dict[tuple[str, float], set[frozenset[str]]] = {}
-    for run in runs:
-        cells.setdefault((run.task, run.noise_std), set()).add(frozenset(run.images["image_id"]))
+    cells: dict[tuple[object, ...], set[str]] = {}
+    for one in rows:
+        cells.setdefault(one.row[1:3], set()).add(one.images)
     return [
         f"{task} at noise_std {noise_std:g}: the runs were scored on different images, so their rows do not compare"
         for (task, noise_std), sets in cells.items()

@@ -69,7 +69,17 @@ ORACLE = (
     Column("residual_ratio", "residual ratio", 0, 2),
 )
 """What a leaderboard on a closed-form prior has beside `COLUMNS`, and shows in place of pictures' scores."""
-BY_NAME = {column.name: column for column in (*COLUMNS, *ORACLE)}
+ALL = (*COLUMNS, *ORACLE)
+BY_NAME = {column.name: column for column in ALL}
+
+
+def with_bounds(name: str) -> tuple[str, str, str]:
+    """The names under which a column and its bounds stand."""
+    return name, f"{name}_low", f"{name}_high"
+
+
+ROW = (*KEYS, *(name for column in ALL for name in with_bounds(column.name)))
+"""The columns of a leaderboard, those of `ORACLE` last."""
 
 
 def family(method: str) -> str | None:

@@ -1,6 +1,6 @@
 """Features of the pictures on disk: read, and completed where a convention's features were not stored yet.
 
-A run writes features.npz as it goes. What is computed later, from recon/ and references/, lies beside it in
+A run keeps its features as it goes. What is computed later, from recon/ and references/, lies beside it in
 features_<network>.npz, so that completing features never rewrites a run's own file, and a run that goes on never
 loses what was completed.
 """
@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from vml_bench.data.images import from_uint8
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
+from vml_bench.store import parts
 
 Extract = Callable[[Tensor], np.ndarray]
 """Features of one picture: (1, 3, H, W) in [-1, 1] -> (1, d)."""
@@ -45,23 +47,44 @@ class Features:
         return np.stack([self.vectors[network][image_id] for image_id in ids])
 
 
+def feature_files(folder: Path) -> list[Path]:
+    """The files that a folder's features lie in."""
+    return [*sorted(folder.glob("features*.npz")), *parts.part_files(folder)]
+
+
 def read_features(folder: Path) -> Features:
-    """Read features.npz and every features_<network>.npz of a folder; without any, there are no networks.
+    """Read a folder's features, merged or not, and every features_<network>.npz; without any, there are no networks.
 
     Raises:
-        ValueError: an array's length is not that of its file's ids.
-        OSError, zipfile.BadZipFile: a file is damaged.
+        One of `vml_bench.store.parts.DAMAGED`: a file is damaged.
     """
-    vectors: dict[str, dict[str, np.ndarray]] = {}
-    for file in sorted(folder.glob("features*.npz")):
-        with np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        ids = [str(image_id) for image_id in arrays.pop("ids")]
-        for name, array in arrays.items():
-            if array.ndim != 2 or len(array) != len(ids):
-                raise ValueError(f"{file.name}: '{name}' has shape {array.shape} for {len(ids)} ids")
-            vectors.setdefault(name, {}).update(zip(ids, array, strict=True))
+    vectors = parts.read_features(folder)
+    for file in sorted(folder.glob("features_*.npz")):
+        for network, completed in parts.read_merged_features(file).items():
+            vectors[network] = {**vectors.get(network, {}), **completed}
     return Features(vectors)
+
+
+class Originals:
+    """Features of a data set's originals, read when they are first needed.
+
+    Args:
+        folder: of its references.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.problem = ""
+        """Why there are none, where they could not be read."""
+
+    @cached_property
+    def features(self) -> Features:
+        """The features; without any network where they are damaged."""
+        try:
+            return read_features(self.folder)
+        except parts.DAMAGED as error:
+            self.problem = f"reference features left out: {error}"
+            return Features({})
 
 
 def complete_features(
@@ -101,9 +124,9 @@ def read_picture(file: Path) -> Tensor:
         InputError: it is missing or cannot be read.
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=("PNG",)) as image:
             return from_uint8(np.asarray(image.convert("RGB")))
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"the picture {file} cannot be read ({error})", "run its cell again") from error
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -72,7 +73,7 @@ def _tabular(block: Block, columns: Sequence[Column], intervals: bool) -> Iterat
     yield r"    \toprule"
     yield "    " + " & ".join(["Method", *heads, *titles]) + r" \\"
     yield r"    \midrule"
-    for i, row in block.rows.iterrows():
+    for i, row in enumerate(block.rows.to_dict("records")):
         cells = [escape_tex(block.labels[i]), *(str(row[name]) for name in counted)]
         cells += [_value(row, column, block.ranks[column.name][i]) for column in columns]
         yield "    " + " & ".join(cells) + r" \\"
@@ -89,7 +90,7 @@ def _tells(block: Block, name: str) -> bool:
     return bool(values.nunique() > 1 or (name == "diverged" and values.any()))
 
 
-def _value(row: pd.Series, column: Column, rank: int) -> str:
+def _value(row: Mapping[str, Any], column: Column, rank: int) -> str:
     value = printed(float(row[column.name]), column).replace(MISSING, "--").replace("∞", r"$\infty$")
     if value.startswith("-") and value != "--":
         value = f"$-${value[1:]}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -134,7 +135,7 @@ def printed(value: float, column: Column) -> str:
     return number(value, column.digits, column.significant)
 
 
-def interval(row: pd.Series, column: Column) -> str:
+def interval(row: Mapping[str, Any], column: Column) -> str:
     """The bounds as printed, "[27.30, 28.90]", or nothing where there are none or they coincide with the mean."""
     low, high = (printed(float(row[f"{column.name}_{end}"]), column) for end in ("low", "high"))
     return "" if MISSING in (low, high) or low == high else f"[{low}, {high}]"
@@ -186,7 +187,7 @@ def _markdown_table(block: Block, columns: Sequence[Column]) -> Iterator[str]:
     titles = [_title(column) for column in columns]
     yield "| " + " | ".join(["method", "n", "diverged", *titles]) + " |"
     yield "|" + " --- |" + " ---: |" * (len(titles) + 2)
-    for i, row in block.rows.iterrows():
+    for i, row in enumerate(block.rows.to_dict("records")):
         cells = [escape_markdown(block.labels[i]), str(row["n"]), str(row["diverged"])]
         for column in columns:
             value = printed(float(row[column.name]), column)
@@ -213,7 +214,7 @@ def format_table(frame: pd.DataFrame) -> str:
         columns = [column for column in block.columns if column.name not in ("kid", "kd_alex", *OTHER_FIDS)]
         titles = [_title(column, short=True) for column in columns]
         table = [["method", "n", "div.", *titles]]
-        for i, row in block.rows.iterrows():
+        for i, row in enumerate(block.rows.to_dict("records")):
             cells = [escape_terminal(block.labels[i]), str(row["n"]), str(row["diverged"])]
             for column in columns:
                 mark = "*" if block.ranks[column.name][i] == 1 else ""

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from vml_bench.configuration import read_config, read_record
 from vml_bench.errors import InputError
 from vml_bench.leaderboard.columns import method_rank
 from vml_bench.leaderboard.features import Features, read_features
+from vml_bench.store import parts
 
 STATUSES = ("ok", "diverged")
-UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, yaml.YAMLError)
+UNREADABLE = (*parts.DAMAGED, OverflowError)
+"""What reading a run raises where a file is missing, broken, or lacks what the contract says it holds."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One run: a method on a task, over the images it has finished.
 
+    What it is stands in memory. Its images, features and scenes are read when they are first asked for, which raises
+    one of `UNREADABLE` where that cannot be done, and stay with this object; `each` goes over many runs without
+    keeping more than one run's.
+
     Attributes:
         folder: its folder.
         dataset, task, noise_std, method, seed: from its resolved configuration.
         name: the folder's name, a short hash of that configuration.
         synthetic: its images or its weights are made up, so its numbers mean nothing.
-        expected: ids of the images it was asked for.
-        images: images.parquet, a row an image.
-        features: of its restorations.
-        scenes: oracle.parquet, a row a scene; None for a run that is not scored against an exact posterior.
+        asked: ids of the images it was asked for; None where run.json does not say.
     """
 
     folder: Path
@@ -44,20 +47,39 @@ class Run:
     seed: int
     name: str
     synthetic: bool
-    expected: tuple[str, ...]
-    images: pd.DataFrame
-    features: Features
-    scenes: pd.DataFrame | None = None
+    asked: tuple[str, ...] | None
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """A row an image, in the order in which the images were asked for."""
+        return _read_images(self.folder, self.asked or ())
+
+    @cached_property
+    def features(self) -> Features:
+        """Of its restorations."""
+        return read_features(self.folder)
+
+    @cached_property
+    def scenes(self) -> pd.DataFrame | None:
+        """oracle.parquet, a row a scene; None for a run that is not scored against an exact posterior."""
+        table = self.folder / "oracle.parquet"
+        return pd.read_parquet(table) if table.is_file() else None
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Ids of the images it was asked for."""
+        return tuple(self.images["image_id"].tolist()) if self.asked is None else self.asked
 
     @property
     def label(self) -> str:
         """The run in words."""
         return f"{self.task} at noise_std {self.noise_std:g}, {self.method} ({self.name})"
 
-    @property
+    @cached_property
     def good(self) -> pd.DataFrame:
-        """The rows of the images that did not diverge."""
-        return self.images[self.images["status"] == "ok"]
+        """The rows of the images that did not diverge; `images` itself where none did."""
+        good = self.images["status"] == "ok"
+        return self.images if good.all() else self.images[good]
 
     @property
     def exact(self) -> bool:
@@ -82,28 +104,19 @@ class Run:
         return root / f"{self.noise_std:g}-{self.seed}"
 
 
-def read_run(folder: Path) -> Run:
-    """Read one run folder.
+def open_run(folder: Path) -> Run:
+    """What a run is, from its config.yaml and run.json; its images are still to be read.
 
     Raises:
-        One of `UNREADABLE`: a file is missing, broken, or lacks what the contract says it holds.
+        One of `UNREADABLE`.
     """
-    for required in ("config.yaml", "run.json", "images.parquet"):
+    for required in ("config.yaml", "run.json"):
         if not (folder / required).is_file():
             raise ValueError(f"{required} is missing")
-    try:
-        config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
-    except OmegaConfBaseException as error:
-        raise ValueError(f"config.yaml: {error}") from error
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    images = pd.read_parquet(folder / "images.parquet")
-    if absent := {"image_id", "status"} - set(images.columns):
-        raise ValueError(f"images.parquet lacks the column {' and '.join(sorted(absent))}")
-    images["image_id"] = images["image_id"].astype(str)
-    if twice := images.loc[images["image_id"].duplicated(), "image_id"].tolist():
-        raise ValueError(f"images.parquet lists '{twice[0]}' twice")
-    if unknown := sorted(set(images["status"]) - set(STATUSES), key=str):
-        raise ValueError(f"images.parquet has the status '{unknown[0]}'")
+    if not parts.table(folder).is_file() and not parts.part_files(folder):
+        raise ValueError("images.parquet is missing")
+    config, record = read_config(folder / "config.yaml"), read_record(folder / "run.json")
+    ids = record.get("ids")
     return Run(
         folder=folder,
         dataset=str(config["dataset"]["name"]),
@@ -113,15 +126,30 @@ def read_run(folder: Path) -> Run:
         seed=int(config["seed"]),
         name=folder.name,
         synthetic=bool(record.get("synthetic", False)),
-        expected=tuple(str(image_id) for image_id in record.get("ids", images["image_id"])),
-        images=images,
-        features=read_features(folder),
-        scenes=pd.read_parquet(folder / "oracle.parquet") if (folder / "oracle.parquet").is_file() else None,
+        asked=None if ids is None else _held_once(tuple(map(str, ids))),
     )
 
 
+def read_run(folder: Path) -> Run:
+    """Read one run folder, all of it.
+
+    Raises:
+        One of `UNREADABLE`.
+    """
+    run = open_run(folder)
+    for read in ("images", "features", "scenes"):
+        getattr(run, read)
+    return run
+
+
+def run_folders(results_dir: str | Path, dataset: str) -> list[Path]:
+    """The folders of a data set's runs, readable or not, by name."""
+    found = sorted(Path(results_dir, "runs", dataset).glob("*/*/*"))
+    return [folder for folder in found if folder.parent.name != "measurements" and folder.is_dir()]
+
+
 def read_runs(results_dir: str | Path, dataset: str) -> tuple[list[Run], list[str]]:
-    """Read every run of a data set.
+    """Every run of a data set whose images can be read; they are read for that, and again when they are asked for.
 
     Args:
         results_dir: the folder that holds runs/.
@@ -133,20 +161,78 @@ def read_runs(results_dir: str | Path, dataset: str) -> tuple[list[Run], list[st
     Raises:
         InputError: there is no readable run.
     """
-    root = Path(results_dir, "runs", dataset)
     runs, warnings = [], []
-    for folder in sorted(root.glob("*/*/*")):
-        if not folder.is_dir() or folder.parent.name == "measurements":
-            continue
+    for folder in run_folders(results_dir, dataset):
         try:
-            runs.append(read_run(folder))
+            run = open_run(folder)
+            replace(run).images  # noqa: B018
         except UNREADABLE as error:
-            warnings.append(f"{folder.relative_to(root)} left out: {_reason(error, folder)}")
+            warnings.append(left_out(folder, error))
+        else:
+            runs.append(run)
     if not runs:
-        found = f"no run of '{dataset}' under {root}" + "".join(f"; {line}" for line in warnings)
-        raise InputError(found, f"vml-bench run dataset={dataset} task=sr4 method=vml_map_pre")
-    runs.sort(key=lambda run: (run.task, run.noise_std, method_rank(run.method), run.name))
+        raise no_run(results_dir, dataset, warnings)
+    runs.sort(key=lambda run: place_of(run.task, run.noise_std, run.method, run.name))
     return runs, warnings
+
+
+def each(runs: Iterable[Run]) -> Iterator[Run]:
+    """The runs one by one, each as an object of its own, so that what is read of it goes when the next one comes."""
+    return map(replace, runs)
+
+
+def place_of(task: str, noise_std: float, method: str, name: str) -> tuple[Any, ...]:
+    """Sort key of runs: by task, noise level and method."""
+    return task, noise_std, method_rank(method), name
+
+
+def left_out(folder: Path, error: BaseException) -> str:
+    """A line for a run that cannot be read."""
+    return f"{'/'.join(folder.parts[-3:])} left out: {_reason(error, folder)}"
+
+
+def no_run(results_dir: str | Path, dataset: str, warnings: Iterable[str]) -> InputError:
+    """The error where no run can be read, with a line for each that was tried."""
+    root = Path(results_dir, "runs", dataset)
+    found = f"no run of '{dataset}' under {root}" + "".join(f"; {line}" for line in warnings)
+    return InputError(found, f"vml-bench run dataset={dataset} task=sr4 method=vml_map_pre")
+
+
+def _read_images(folder: Path, asked: Sequence[str]) -> pd.DataFrame:
+    """Rows of all images, merged or not, those of `asked` first and in that order."""
+    unmerged = parts.part_files(folder)
+    images = _read_merged(folder)
+    if unmerged or images is None:
+        images = parts.read_rows(folder)
+        images["image_id"] = images["image_id"].astype(str)
+    if unknown := sorted(set(images["status"].unique()) - set(STATUSES), key=str):
+        raise ValueError(f"images.parquet has the status '{unknown[0]}'")
+    position = {image_id: i for i, image_id in enumerate(asked)}
+    order = np.array([position.get(image_id, len(position)) for image_id in images["image_id"].tolist()])
+    if (np.diff(order) >= 0).all():
+        return images
+    return images.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+
+
+def _read_merged(folder: Path) -> pd.DataFrame | None:
+    """images.parquet, each image once; None where there is none yet."""
+    try:
+        merged = parts.read_table(folder)
+    except KeyError as error:
+        raise ValueError(f"images.parquet lacks the column {error.args[0]}") from error
+    if merged is None:
+        return None
+    if "status" not in merged:
+        raise ValueError("images.parquet lacks the column status")
+    if len(twice := merged.loc[merged["image_id"].duplicated(), "image_id"]):
+        raise ValueError(f"images.parquet lists '{twice.iloc[0]}' twice")
+    return merged
+
+
+@lru_cache(maxsize=64)
+def _held_once(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """The same object for equal ids: thousands of runs on the same images hold their names once."""
+    return ids
 
 
 def _reason(error: BaseException, folder: Path) -> str:

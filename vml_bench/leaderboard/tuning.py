@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
+from vml_bench.configuration import read_config
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
 from vml_bench.leaderboard.aggregate import select_runs
@@ -80,8 +80,7 @@ def _settings(method: str, runs: list[Run]) -> list[dict[str, Any]]:
 
 
 def _sampler(run: Run) -> dict[str, Any]:
-    config = OmegaConf.load(run.folder / "config.yaml")
-    return OmegaConf.to_container(config.method.sampler, resolve=True)
+    return read_config(run.folder / "config.yaml")["method"]["sampler"]
 
 
 def _flatten(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

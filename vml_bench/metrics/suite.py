@@ -14,6 +14,7 @@ from vml_bench.errors import InputError
 from vml_bench.metrics import functional
 from vml_bench.metrics.conventions import LegacyPytorchFeatures, TorchFidelityFeatures, TorchvisionFeatures
 from vml_bench.metrics.inception import InceptionFeatures
+from vml_bench.metrics.remembered import Remembered
 from vml_bench.metrics.weights import lpips_network
 
 INCEPTIONS: dict[str, Callable[[], torch.nn.Module]] = {
@@ -72,7 +73,9 @@ class MetricSuite:
 
     def _lpips(self, net: str) -> torch.nn.Module:
         if net not in self._networks:
-            self._networks[net] = lpips_network(net).to(self.device)
+            network = lpips_network(net).to(self.device)
+            network.net.forward = Remembered(network.net.forward)
+            self._networks[net] = network
         return self._networks[net]
 
     def _metric(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:

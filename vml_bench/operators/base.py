@@ -84,7 +84,8 @@ class SpectralOperator(ABC):
         """
         s = self.singular_values
         x_bar, y_bar = self.to_spectrum(x), self.measurement_to_spectrum(y)
-        correction = divide_on_support(s * (y_bar - s * x_bar), s.square() + noise_std**2 / step, s > 0)
+        denominator = s.square() + noise_std**2 / step
+        correction = divide_on_support(s * (y_bar - s * x_bar), denominator, (s > 0) & (denominator > 0))
         return self.from_spectrum(x_bar + correction)
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:

@@ -25,54 +25,91 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     Raises:
         InputError: the file is missing, is no safetensors file, or carries no configuration.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"weight file {path} does not exist", "set prior.checkpoint to a file, or run `vml-bench train` to make one"
-        )
+    path = existing(path, "set prior.checkpoint to a file, or run `vml-bench train` to make one")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        return load_file(path), json.loads(metadata["config"])
-    except SafetensorError as error:
+        tensors, config = load_file(path), json.loads(metadata["config"])
+        if not isinstance(config, dict):
+            raise ValueError("the configuration is no object")
+    except (OSError, SafetensorError) as error:
         raise InputError(
             f"weight file {path} is not a whole safetensors file ({error})", "copy or train it again"
         ) from error
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise InputError(
             f"weight file {path} carries no network configuration", "use a file written by `vml-bench train`"
         ) from error
+    return tensors, config
+
+
+def existing(path: str | Path, remedy: str) -> Path:
+    """The path of a weight file.
+
+    Raises:
+        InputError: there is none, or what is there is no file: a folder, a pipe, a device.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "is no file" if path.exists() else "does not exist"
+        raise InputError(f"weight file {path} {found}", remedy)
+    return path
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Read a file of named tensors and nothing else: safetensors, or what `torch.save` wrote of a flat dictionary.
 
     Pickles are read by torch's weights-only unpickler, which runs nothing; its zip files are mapped into
-    memory, so that only what is used of them is ever read.
+    memory, so that only what is used of them is ever read. `torch.save` does not compress: a zip file with a
+    compressed member is refused, for mapped it would be read as noise, and unpacked it could be of any size.
 
     Raises:
         InputError: the file is missing or broken, or holds anything but floating-point tensors by name.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"weight file {path} does not exist", "set prior.checkpoint to a file that does")
+    path = existing(path, "set prior.checkpoint to a file of weights")
     try:
         if path.suffix == ".safetensors":
             content = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            mapped = zipfile.is_zipfile(path)
+            if mapped:
+                _refuse_compressed(path)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # what a broken or hostile pickle raises is up to the pickle
         raise InputError(*_why_unreadable(path, error)) from error
     entries = dict(content) if isinstance(content, Mapping) else {f"one {type(content).__name__}": None}
-    odd = [
-        str(name) for name, value in entries.items() if not (isinstance(value, Tensor) and value.is_floating_point())
-    ]
+    odd = [_shown(name) for name, value in entries.items() if not (isinstance(name, str) and _is_plain(value))]
     if odd or not entries:
         raise InputError(
             f"weight file {path} is no dictionary of floating-point tensors: it holds {_listed(odd) or 'nothing'}",
             "set prior.checkpoint to a file of weights alone",
         )
     return entries
+
+
+def _refuse_compressed(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+                raise ValueError(f"its member {_shown(member.filename)} is compressed, which torch.save never does")
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a dense floating-point tensor whose numbers are at hand."""
+    return (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.layout == torch.strided
+        and not value.is_nested
+        and value.device.type == "cpu"
+    )
+
+
+def _shown(name: object) -> str:
+    """A tensor's name as it can be printed; a name that is no text by its type."""
+    if not isinstance(name, str):
+        return f"a name of type {type(name).__name__}"
+    return "".join(character if character.isprintable() else "?" for character in name[:200])
 
 
 def _why_unreadable(path: Path, error: Exception) -> tuple[str, str]:
@@ -85,7 +122,7 @@ def _why_unreadable(path: Path, error: Exception) -> tuple[str, str]:
             + ": it was refused, and nothing of it was run",
             "fetch the published file again",
         )
-    reason = str(error).split(". ")[0].strip() or type(error).__name__
+    reason = _shown(" ".join(str(error).split(". ")[0].split())) or type(error).__name__
     return f"weight file {path} is not a whole file of tensors ({reason})", "copy or fetch it again"
 
 
@@ -97,7 +134,7 @@ def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str,
     """
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     faults = [f"missing {name} {expected[name]}" for name in expected.keys() - found.keys()]
-    faults += [f"unknown {name} {found[name]}" for name in found.keys() - expected.keys()]
+    faults += [f"unknown {_shown(name)} {found[name]}" for name in found.keys() - expected.keys()]
     faults += [
         f"{name} is {found[name]} where {expected[name]} is needed"
         for name in expected.keys() & found.keys()

@@ -7,12 +7,14 @@ import math
 from importlib.resources import files
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from vml_bench.errors import InputError
 from vml_bench.priors.base import sigma_column
-from vml_bench.priors.checkpoint import load_exactly, read_safetensors
+from vml_bench.priors.checkpoint import check_tensors, read_safetensors
 
 SHIPPED = "weights/photos64.safetensors"
 
@@ -100,7 +102,16 @@ def load_edm_prior(checkpoint: str | Path | None = None) -> EDMPrior:
     """
     path = Path(checkpoint) if checkpoint else shipped_checkpoint()
     tensors, config = read_safetensors(path)
-    prior = EDMPrior(**config)
-    load_exactly(prior.network, {name: tensor.float() for name, tensor in tensors.items()}, path)
+    try:
+        with torch.device("meta"):  # a network costs no memory until its weights are known to fit it
+            prior = EDMPrior(**config)
+    except Exception as error:  # what a configuration of any content raises is up to the network
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"the network that weight file {path} describes cannot be built ({said})",
+            "use a file written by `vml-bench train`",
+        ) from error
+    check_tensors({name: tuple(tensor.shape) for name, tensor in prior.network.state_dict().items()}, tensors, path)
+    prior.network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     prior.checkpoint = path
     return prior.requires_grad_(False).eval()

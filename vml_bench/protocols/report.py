@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import OmegaConf
 
+from vml_bench.configuration import read_config
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.aggregate import bootstrap_interval, references
+from vml_bench.leaderboard.aggregate import references
 from vml_bench.leaderboard.columns import COLUMNS
 from vml_bench.leaderboard.features import Extract, complete_features, extractor
+from vml_bench.leaderboard.intervals import bootstrap_interval
 from vml_bench.leaderboard.runs import UNREADABLE, Run, read_run, read_runs
 from vml_bench.metrics.frechet import frechet_distance, frechet_interval
 from vml_bench.protocols.scores import DEFAULTS, SAVINGS, Scorer, score_pictures
@@ -254,7 +255,7 @@ def _noise_levels(scored: Scored) -> Iterator[dict]:
 
 def _unlike(run: Run, other: Run) -> str:
     """What else than the noise level differs between the configurations of two runs."""
-    first, second = (_flat(OmegaConf.to_container(OmegaConf.load(r.folder / "config.yaml"))) for r in (run, other))
+    first, second = (_flat(read_config(r.folder / "config.yaml")) for r in (run, other))
     keys = [key for key in sorted({**first, **second}) if first.get(key) != second.get(key)]
     others = [key for key in keys if key != "task.noise_std"]
     return f"differs in {', '.join(others)} too" if others else ""

@@ -79,10 +79,11 @@ def browse(folder: ReportFolder, results: Path, runs: Sequence[Run], labels: Seq
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    """The pictures below a folder by relative name; an id may name a folder of its own."""
+    """The pictures below a folder by relative name, without links, which could bring in any file of this machine."""
     if not folder.is_dir():
         return {}
-    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.png") if path.name[0] != "."}
+    found = (path for path in folder.rglob("*.png") if path.name[0] != "." and not path.is_symlink())
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def _scores(run: Run, ids: Iterable[str]) -> dict[str, Any]:

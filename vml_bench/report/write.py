@@ -17,7 +17,7 @@ from vml_bench.errors import InputError
 from vml_bench.leaderboard.aggregate import select_runs
 from vml_bench.leaderboard.columns import method_rank
 from vml_bench.leaderboard.render import SYNTHETIC, blocks, notes
-from vml_bench.leaderboard.runs import Run
+from vml_bench.leaderboard.runs import Run, each
 from vml_bench.published import Published, compare, read_published
 from vml_bench.published.render import ABOUT
 from vml_bench.report import provenance
@@ -114,7 +114,8 @@ def _panel(folder: ReportFolder, results: Path, frame: pd.DataFrame, published: 
     tasks, columns = [], []
     for block in blocks(frame):
         columns = block.columns
-        here = [runs[place] for place in block.rows[["task", "method", "run"]].itertuples(index=False, name=None)]
+        places = block.rows[["task", "method", "run"]].itertuples(index=False, name=None)
+        here = list(each(runs[place] for place in places))
         for run in here:
             script("run", run_folder(run), provenance.bring(folder, run), folder, f"{run_folder(run)}provenance.js")
         bases = {f"{run.method}/{run.name}": run_folder(run) for run in here}

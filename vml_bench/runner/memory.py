@@ -8,6 +8,16 @@ from pathlib import Path
 
 import torch
 
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""What torch's allocators say, where their error has no class of its own."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that a batch did not fit, on a GPU or in this machine."""
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in OUT_OF_MEMORY)
+
 
 class PeakMemory:
     """Measures the peak since `start`, in MB (10⁶ bytes).

@@ -58,7 +58,7 @@ class SweepProgress(Callback):
         """Say where the sweep stands."""
         if not self._total:
             return
-        line = f"cell {self._done + 1} of {self._total}"
+        line = f"cell {config.hydra.job.num + 1} of {self._total}"
         if self._done:
             elapsed = time.monotonic() - self._started
             line += (

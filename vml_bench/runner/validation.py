@@ -2,64 +2,97 @@
 
 from __future__ import annotations
 
-import math
 import re
+from typing import Any
 
-import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from vml_bench.errors import InputError
+from vml_bench.runner.signature import check_arguments, check_node
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+TAKEN = {"dataset": ("runs", "references", "report", "sweeps", "leaderboard.csv"), "method": ("measurements",)}
+"""Names in the results folder that mean something else already."""
+NOISE_STD = (1e-6, 1e3)
+"""Smallest and largest σ_y besides 0: below, images in [-1, 1] are known to single precision; above, not at all."""
+RUNNER = ("batch_size", "limit", "shard", "device", "threads", "results_dir")
+NODES = ("prior.model", "dataset.images", "task.operator", "method.sampler", "metrics", "tracker")
 
 
 def validate(config: DictConfig) -> None:
-    """Check the values that the harness itself reads.
+    """Check the values that the harness itself reads, and the names and types of what it builds.
 
     Raises:
         InputError: the first value that cannot be used.
     """
+    from vml_bench.runner.compute import Compute
+
+    values = check_values(config)
+    check_arguments(Compute, values["compute"], "compute")
+    for key in NODES:
+        group, _, part = key.partition(".")
+        check_node(values[group].get(part) if part else values[group], key)
+
+
+def check_values(config: DictConfig) -> dict[str, Any]:
+    """Check the values that the harness itself reads, without loading what it computes with; returns them resolved.
+
+    Raises:
+        InputError: the first value that cannot be used.
+    """
+    try:
+        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        said = " ".join(str(error).split())
+        raise InputError(said, "give it a value; `vml-bench run --help` lists groups and keys") from error
+    for group in ("dataset", "prior", "task", "method", "metrics", "tracker", "compute", "runner"):
+        if not isinstance(values.get(group), dict):
+            raise InputError(f"{group}={values.get(group)} chooses nothing", f"choose one of conf/{group}")
     for group in ("dataset", "task", "method"):
-        name = config[group].name
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise InputError(
-                f"{group}.name={name!r} cannot name a folder",
-                "use letters, digits, '.', '_' and '-', starting with a letter or digit",
-            )
-    noise_std = config.task.noise_std
-    if not is_number(noise_std) or not 0 <= noise_std < math.inf:
+        check_name(values[group].get("name"), group)
+    noise_std = values["task"].get("noise_std")
+    if not is_number(noise_std) or not (str(noise_std) in ("0", "0.0") or NOISE_STD[0] <= noise_std <= NOISE_STD[1]):
         raise InputError(
-            f"task.noise_std={noise_std} is no noise level", "set task.noise_std to σ_y ≥ 0, images in [-1, 1]"
+            f"task.noise_std={noise_std} is no noise level",
+            f"set task.noise_std to σ_y ≥ 0, images in [-1, 1]: 0, or {NOISE_STD[0]:g} to {NOISE_STD[1]:g}",
         )
-    for key in ("batch_size", "limit"):
-        value = config.runner[key]
-        if key == "limit" and value is None:
+    runner = values["runner"]
+    if absent := [key for key in RUNNER if key not in runner]:
+        raise InputError(f"runner.{absent[0]} is missing", "leave it in the configuration, and set it to null")
+    for key, what in (("batch_size", "images"), ("limit", "images"), ("threads", "threads")):
+        if key != "batch_size" and runner[key] is None:
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"runner.{key}={value} is no number of images", f"set runner.{key} to 1 or more")
-    if not isinstance(config.seed, int):
-        raise InputError(f"seed={config.seed} is no integer", "set seed to an integer")
+        if not is_whole(runner[key]) or runner[key] < 1:
+            raise InputError(f"runner.{key}={runner[key]} is no number of {what}", f"set runner.{key} to 1 or more")
+    for key in ("results_dir", "device"):
+        if not isinstance(runner[key], str) or not runner[key]:
+            raise InputError(f"runner.{key}={runner[key]!r} is no text", f"set runner.{key} to a text")
+    if not is_whole(values.get("seed")) or abs(values["seed"]) >= 2**63:
+        raise InputError(f"seed={values.get('seed')} is no integer of 64 bits", "set seed to an integer")
+    return values
+
+
+def check_name(name: object, group: str) -> None:
+    """Refuse a name that cannot be that of a folder among results.
+
+    Raises:
+        InputError: it would leave the results folder, or means something else there.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InputError(
+            f"{group}.name={name!r} cannot name a folder",
+            "use up to 100 letters, digits, '.', '_' and '-', starting with a letter or digit",
+        )
+    if name.lower() in TAKEN.get(group, ()):
+        raise InputError(f"{group}.name={name} is taken in the results folder", "choose another name")
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an int, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
     """Whether a value is an int or a float, and no bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that a name means; "auto" is CUDA where there is one, then Apple's, then the processor.
-
-    Raises:
-        InputError: no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"runner.device={name} cannot be used ({reason})", "set runner.device=auto or cpu") from error
-    return device

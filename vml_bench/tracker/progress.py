@@ -7,8 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
+from vml_bench.store import read_rows
 from vml_bench.tracker.base import Row
 
 CONSTANT = ("nfe", "vjp", "memory_mb")
@@ -17,8 +16,7 @@ CONSTANT = ("nfe", "vjp", "memory_mb")
 
 def rows_on_disk(folder: Path) -> list[Row]:
     """The rows of a run's folder, none where no image is done yet."""
-    table = folder / "images.parquet"
-    return pd.read_parquet(table).to_dict("records") if table.is_file() else []
+    return read_rows(folder).to_dict("records")
 
 
 def images_wanted(folder: Path) -> int:

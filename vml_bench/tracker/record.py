@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from PIL import Image
 
+from vml_bench.configuration import read_config, read_record
 from vml_bench.files import sha256
 from vml_bench.leaderboard.aggregate import leaderboard_row, references
 from vml_bench.leaderboard.features import read_features
@@ -103,8 +103,7 @@ def subject_of(folder: Path) -> Subject:
     Raises:
         OSError, ValueError, KeyError: a file is missing or broken.
     """
-    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    config, record = read_config(folder / "config.yaml"), read_record(folder / "run.json")
     dataset, task, method = (str(config[group]["name"]) for group in ("dataset", "task", "method"))
     return Subject(
         key=(dataset, task, method, folder.name),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from vml_bench.errors import InputError
 from vml_bench.leaderboard.aggregate import datasets, select_runs
-from vml_bench.leaderboard.runs import UNREADABLE, Run
+from vml_bench.leaderboard.runs import UNREADABLE, Run, each
 from vml_bench.published.claims import METRICS, Claim, Published
 from vml_bench.tracker.record import Outcome, Subject, group_of, outcome_of, subject_of
 from vml_bench.tracker.workspace import Workspace
@@ -109,7 +109,7 @@ def _runs(
             failures.append(error)
             continue
         report.notes += warnings
-        yield from runs
+        yield from each(runs)
 
 
 def _log_once(workspace: Workspace, subject: Subject, outcome: Outcome, report: Report) -> None:

