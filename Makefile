@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
-.PHONY: help install demo test test-slow lint prior card clean tune oracle reproduce-photos $(REPRODUCE)
+.PHONY: help install demo test test-slow faults bench lint prior card clean tune oracle reproduce-photos $(REPRODUCE)
 TUNED := $(filter-out cells,$(basename $(notdir $(wildcard conf/experiment/tune/*.yaml))))
 
 help: ## list the targets
@@ -66,6 +66,13 @@ test: install ## run the tests
 
 test-slow: install ## run the slow, full-size checks
 	$(BIN)/python -m pytest -m slow
+
+faults: install ## kill, fill, truncate, starve … real runs hundreds of times; writes results/durability.md
+	$(BIN)/python -m tests.faults $(ARGS)
+
+bench: install ## measure time and memory against the network's own, and against deepinv; writes results/performance
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: install ## check style
 	$(BIN)/ruff check .
