@@ -7,7 +7,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from vml_bench.errors import InputError
 from vml_bench.priors.base import Prior
+
+JACOBIANS = ("reverse", "forward_difference")
+REACH = 0.1
+"""How far a forward difference reaches, in units of σ; shorter ones drown in bfloat16's rounding."""
 
 
 class PullBack(Protocol):
@@ -41,11 +46,26 @@ class Denoiser:
         with torch.no_grad():
             return self._prior(x, sigma)
 
-    def linearize(self, x: Tensor, sigma: float) -> tuple[Tensor, PullBack]:
+    def linearize(self, x: Tensor, sigma: float, jacobian: str = "reverse") -> tuple[Tensor, PullBack]:
         """D(x, σ) and the function v ↦ Jᵀ v with J = ∂D/∂x, which may be called once, or again after each `retain`.
 
-        J = Cov[x_0 | x] / σ² is symmetric for an exact denoiser; a network's is only nearly so.
+        J = Cov[x_0 | x] / σ² is symmetric for an exact denoiser, so that J v may stand for Jᵀ v; a network's is less
+        so (results/performance/floor_methods.md).
+
+        Args:
+            x: (B, C, H, W).
+            sigma: σ > 0.
+            jacobian: "reverse", a backward pass, which needs the activations of the whole network; or
+                "forward_difference", J v by one more evaluation, which needs none.
+
+        Raises:
+            InputError: an unknown `jacobian`.
         """
+        if jacobian not in JACOBIANS:
+            raise InputError(f"jacobian='{jacobian}' is unknown", f"use {' or '.join(JACOBIANS)}")
+        return self._reverse(x, sigma) if jacobian == "reverse" else self._forward_difference(x, sigma)
+
+    def _reverse(self, x: Tensor, sigma: float) -> tuple[Tensor, PullBack]:
         self.nfe += 1
         with torch.enable_grad():
             point = x.detach().requires_grad_()
@@ -57,3 +77,14 @@ class Denoiser:
             return product
 
         return denoised.detach(), pull_back
+
+    def _forward_difference(self, x: Tensor, sigma: float) -> tuple[Tensor, PullBack]:
+        """J v ≈ (D(x + h v) − D(x)) / h, h of each image's own such that h v has a root mean square of `REACH` · σ."""
+        denoised = self(x, sigma)
+
+        def push_forward(v: Tensor, retain: bool = False) -> Tensor:
+            size = v.flatten(1).square().mean(dim=1).sqrt()[:, None, None, None]
+            h = REACH * sigma / torch.where(size > 0, size, 1)
+            return (self(x + h * v, sigma) - denoised) / h
+
+        return denoised, push_forward

@@ -88,6 +88,18 @@ def test_default_configurations_close_the_gap(shape, task, noise_std, method):
     assert gap.median() <= 0.05
 
 
+@pytest.mark.parametrize("noise_std", [0.0, 1e-3, 0.05, 0.3])
+@pytest.mark.parametrize("task", ["random_projection", "sr4", "inpaint_random"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_from_the_pseudo_inverse_the_fixed_point_needs_36_evaluations_to_close_the_gap(shape, task, noise_std):
+    case = oracle(shape, task, noise_std)
+    config = OmegaConf.load(config_dir() / "method" / "vml_fixed_point_20.yaml").sampler
+    config.inner_steps, config.schedule.levels = 3, 12
+    answer, denoiser = case.restore(instantiate(config))
+    assert (denoiser.nfe, denoiser.vjp) == (36, 0)
+    assert case.posterior.map_gap(answer).median() <= 0.05
+
+
 @pytest.mark.parametrize("method", [VMLFixedPoint(inner_steps=40), VMLMAPPreconditioned(inner_steps=60)])
 def test_gap_vanishes_with_inner_steps_on_a_gaussian(method):
     case = problem(5, components=1)

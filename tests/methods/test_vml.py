@@ -155,8 +155,42 @@ def test_starting_points():
     case, _, _ = state(0.05, 0.3)
     noise = ImageNoise(0, ["a", "b", "c"], "method")
     expected = 20.0 * ImageNoise(0, ["a", "b", "c"], "method").randn_like(case.truth)
-    assert torch.equal(starting_point("noise", 20.0, case.y, case.operator, noise), expected)
-    assert torch.equal(starting_point("centre", 20.0, case.y, case.operator, noise), torch.zeros_like(case.truth))
+    assert torch.equal(starting_point("noise", 20.0, case.y, case.operator, 0.05, noise), expected)
+    centre = starting_point("centre", 20.0, case.y, case.operator, 0.05, noise)
+    assert torch.equal(centre, torch.zeros_like(case.truth))
+
+
+@pytest.mark.parametrize("noise_std", [0.0, 0.05, 0.5])
+def test_the_start_from_the_pseudo_inverse_is_a_full_step_from_the_centre_with_the_centre_for_d(noise_std):
+    case, _, _ = state(0.05, 0.3)
+    centre = torch.zeros_like(case.truth)
+    x = starting_point("pinv", 2.0, case.y, case.operator, noise_std, ImageNoise(0, "abc", "method"))
+    step = preconditioned_direction(centre, centre, case.y, case.operator, noise_std, 2.0)
+    assert torch.allclose(x, step, atol=1e-12)
+    if noise_std == 0:
+        assert torch.allclose(x, case.operator.pinv(case.y), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", [VMLMAP, VMLMAPPreconditioned])
+def test_forward_differences_restore_as_the_backward_pass_does_and_are_counted_as_evaluations(method):
+    case = problem(2, images=6)
+    schedule = EDMSchedule(20, sigma_max=10.0, sigma_min=0.02)
+    reverse, counted = case.restore(method(start="centre", schedule=schedule))
+    difference, also_counted = case.restore(method(start="centre", schedule=schedule, jacobian="forward_difference"))
+    assert (counted.nfe, counted.vjp) == (100, 100)
+    assert (also_counted.nfe, also_counted.vjp) == (200, 0)
+    gaps = case.posterior.map_gap(reverse), case.posterior.map_gap(difference)
+    assert torch.allclose(*gaps, rtol=0.05, atol=0.01)
+    assert not torch.equal(reverse, difference)
+
+
+@pytest.mark.parametrize("jacobian", ["backward", ""])
+def test_an_unknown_jacobian_is_refused(jacobian):
+    with pytest.raises(InputError, match="use reverse or forward_difference"):
+        VMLMAPPreconditioned(jacobian=jacobian)
+    case, x, _ = state(0.05, 0.3)
+    with pytest.raises(InputError, match="use reverse or forward_difference"):
+        Denoiser(case.prior).linearize(x, 0.3, jacobian)
 
 
 @pytest.mark.parametrize("method", [VMLMAP, VMLMAPPreconditioned, VMLFixedPoint])

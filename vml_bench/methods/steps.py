@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
+from vml_bench.denoiser import JACOBIANS, Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
@@ -26,7 +26,7 @@ class InnerLoop:
         inner_steps: K, steps at each noise level.
         step_size: η; 1 is the method's full step.
         move: to the next level by "stationary", "flow" or "renoise"; see `next_level`.
-        start: at σ_max from "noise" or from the "centre"; see `starting_point`.
+        start: at σ_max from "noise", the "centre" or the "pinv"; see `starting_point`.
         schedule: noise levels; 20 of EDM's by default.
 
     Raises:
@@ -46,23 +46,47 @@ class InnerLoop:
             raise InputError(f"method.sampler.step_size={self.step_size}", "it must be > 0; 1 is the full step")
         if self.move not in ("stationary", "flow", "renoise"):
             raise InputError(f"method.sampler.move='{self.move}' is unknown", "use stationary, flow or renoise")
-        if self.start not in ("noise", "centre"):
-            raise InputError(f"method.sampler.start='{self.start}' is unknown", "use noise or centre")
+        if self.start not in ("noise", "centre", "pinv"):
+            raise InputError(f"method.sampler.start='{self.start}' is unknown", "use noise, centre or pinv")
 
 
-def starting_point(start: str, sigma: float, y: Tensor, operator: SpectralOperator, rng: ImageNoise) -> Tensor:
+@dataclass(frozen=True)
+class JacobianLoop(InnerLoop):
+    """An inner loop whose steps are products with the network's Jacobian J.
+
+    Attributes:
+        jacobian: how a product is had: "reverse", Jᵀ v by a vector-Jacobian product, or "forward_difference", J v by
+            one more network evaluation and no activation memory; see `Denoiser.linearize`.
+    """
+
+    jacobian: str = "reverse"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.jacobian not in JACOBIANS:
+            raise InputError(f"method.sampler.jacobian='{self.jacobian}' is unknown", f"use {' or '.join(JACOBIANS)}")
+
+
+def starting_point(
+    start: str, sigma: float, y: Tensor, operator: SpectralOperator, noise_std: float, rng: ImageNoise
+) -> Tensor:
     """x_t at the first level, (B, C, H, W).
 
     Args:
-        start: "noise", x = σ n as a sampler starts, or "centre", x = 0, the middle of [-1, 1]. Noise in the null space
-            of H decides the mode if the steps cannot remove it before the modes part (`vml_map_pre`).
+        start: "noise", x = σ n as a sampler starts; "centre", x = 0, the middle of [-1, 1]; or "pinv", the
+            pseudo-inverse of y, regularised, argmin_z ‖z‖²/(2σ²) + ‖y − H z‖²/(2σ_y²): what one full step from the
+            centre comes to where D is the centre still, as it nearly is at large σ, and without an evaluation. Noise
+            in the null space of H decides the mode if the steps cannot remove it before the modes part (`vml_map_pre`).
         sigma: σ_1, the first level.
         y: (B, *measurement).
         operator: H.
+        noise_std: σ_y ≥ 0.
         rng: source of n.
     """
-    like = operator.adjoint(y)
-    return sigma * rng.randn_like(like) if start == "noise" else torch.zeros_like(like)
+    centre = torch.zeros_like(operator.adjoint(y))
+    if start == "noise":
+        return sigma * rng.randn_like(centre)
+    return operator.prox(centre, y, noise_std, step=sigma**2) if start == "pinv" else centre
 
 
 def preconditioned_direction(

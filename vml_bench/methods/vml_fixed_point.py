@@ -48,7 +48,7 @@ class VMLFixedPoint(InnerLoop):
     ) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W) in [-1, 1], not clipped."""
         levels = self.schedule(denoiser)
-        x = starting_point(self.start, levels[0], y, operator, rng)
+        x = starting_point(self.start, levels[0], y, operator, noise_std, rng)
         for sigma, sigma_next in pairwise([*levels, 0.0]):
             for _ in range(self.inner_steps):
                 denoised = denoiser(x, sigma)

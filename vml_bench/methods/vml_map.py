@@ -12,13 +12,13 @@ from itertools import pairwise
 from torch import Tensor
 
 from vml_bench.denoiser import Denoiser
-from vml_bench.methods.steps import InnerLoop, next_level, starting_point
+from vml_bench.methods.steps import JacobianLoop, next_level, starting_point
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator, divide_on_support
 
 
 @dataclass(frozen=True)
-class VMLMAP(InnerLoop):
+class VMLMAP(JacobianLoop):
     """At each noise level, K steps x ← x − η ∇VML_S / (1/σ² + s_max²/σ_y²); then the move to the next.
 
     One network evaluation and one vector-Jacobian product a step. At σ_y = 0 the step is its limit,
@@ -31,10 +31,10 @@ class VMLMAP(InnerLoop):
     ) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W) in [-1, 1], not clipped."""
         levels = self.schedule(denoiser)
-        x = starting_point(self.start, levels[0], y, operator, rng)
+        x = starting_point(self.start, levels[0], y, operator, noise_std, rng)
         for sigma, sigma_next in pairwise([*levels, 0.0]):
             for _ in range(self.inner_steps):
-                denoised, pull_back = denoiser.linearize(x, sigma)
+                denoised, pull_back = denoiser.linearize(x, sigma, self.jacobian)
                 x = x + self.step_size * pull_back(descent(x, denoised, y, operator, noise_std, sigma))
             x = next_level(x, denoised, sigma, sigma_next, self.move, denoiser, rng)
         return x

@@ -19,13 +19,13 @@ from itertools import pairwise
 from torch import Tensor
 
 from vml_bench.denoiser import Denoiser
-from vml_bench.methods.steps import InnerLoop, next_level, preconditioned_direction, starting_point
+from vml_bench.methods.steps import JacobianLoop, next_level, preconditioned_direction, starting_point
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
 
 
 @dataclass(frozen=True)
-class VMLMAPPreconditioned(InnerLoop):
+class VMLMAPPreconditioned(JacobianLoop):
     """At each noise level, K steps x ← x + η Jᵀ d (`preconditioned_direction`); then the move to the next.
 
     One network evaluation and one vector-Jacobian product a step.
@@ -36,10 +36,10 @@ class VMLMAPPreconditioned(InnerLoop):
     ) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W) in [-1, 1], not clipped."""
         levels = self.schedule(denoiser)
-        x = starting_point(self.start, levels[0], y, operator, rng)
+        x = starting_point(self.start, levels[0], y, operator, noise_std, rng)
         for sigma, sigma_next in pairwise([*levels, 0.0]):
             for _ in range(self.inner_steps):
-                denoised, pull_back = denoiser.linearize(x, sigma)
+                denoised, pull_back = denoiser.linearize(x, sigma, self.jacobian)
                 d = preconditioned_direction(x, denoised, y, operator, noise_std, sigma)
                 x = x + self.step_size * pull_back(d)
             x = next_level(x, denoised, sigma, sigma_next, self.move, denoiser, rng)
