@@ -9,7 +9,7 @@ import pytest
 from tests.run_folders import write_run
 from vml_bench.cli import main
 from vml_bench.comparison import compare, format_comparison, write
-from vml_bench.comparison.cells import unit_names
+from vml_bench.comparison.cells import EQUAL, unit_names
 from vml_bench.comparison.paired import holm
 from vml_bench.errors import InputError
 
@@ -41,6 +41,17 @@ def test_small_steady_differences_are_seen_through_the_images_difficulty_and_tie
     assert (pair["better"], pair["n"], pair["units"]) == ("b", 24, 24)
     assert pair["low"] < pair["difference"] < pair["high"] < 0
     assert pair["difference"] == pytest.approx(-1, abs=0.05)
+
+
+def test_a_picture_equal_to_its_original_is_the_best_there_is_not_a_missing_one(tmp_path):
+    for task in ("sr4", "denoise"):
+        write_methods(tmp_path, task=task)
+        write_run(tmp_path, "tv", task=task, ids=IDS, psnr=np.full(len(IDS), np.inf), lpips=np.zeros(len(IDS)))
+    found = compare(tmp_path, "toy")
+    ranks = found.ranks.query("metric == 'psnr' and task == 'sr4'").set_index("method")
+    assert ranks["rank"].to_dict() == {"tv": 1, "dps": 2, "ddrm": 2, "pinv": 4}
+    assert ranks["mean"]["tv"] == EQUAL
+    assert found.overall.query("metric == 'psnr'").set_index("method")["diverged_cells"]["tv"] == 0
 
 
 def test_the_family_is_all_pairs_of_a_task_and_metric(tmp_path):

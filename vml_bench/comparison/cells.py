@@ -13,6 +13,9 @@ import pandas as pd
 from vml_bench.leaderboard.runs import Run
 
 BY = ("auto", "image", "photograph")
+EQUAL = 110.0
+"""PSNR in dB of a picture equal to its original, ∞ in the leaderboard: above what a single value that is one of 256
+levels off leaves in any picture of up to 700×700 pixels (48.1 + 10 log10 3N²)."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,12 @@ class Cell:
         return np.array([len(run.images) - len(run.good) for run in self.runs])
 
     def scores(self, metric: str) -> pd.DataFrame:
-        """A row an image that any run finished, a column a run; NaN where it diverged or has no finite score."""
+        """A row an image that any run finished, a column a run: NaN where it has no score, `EQUAL` for ∞."""
         columns = []
+        perfect = EQUAL if metric == "psnr" else np.nan
         for run in self.runs:
             values = run.good.set_index("image_id").get(metric, pd.Series(dtype=float))
-            columns.append(pd.to_numeric(values, errors="coerce").replace([np.inf, -np.inf], np.nan).rename(None))
+            columns.append(pd.to_numeric(values, errors="coerce").replace({np.inf: perfect}).rename(None))
         return pd.concat(columns, axis=1, keys=range(len(columns))).sort_index()
 
     def ranked(self, scores: pd.DataFrame) -> np.ndarray:

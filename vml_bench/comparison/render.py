@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vml_bench.comparison.cells import EQUAL
 from vml_bench.comparison.compare import ALPHA, Comparison
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
@@ -30,6 +31,7 @@ def explanation(comparison: Comparison) -> list[str]:
         "`alike` are not apart. † has diverged or unfinished images and is not ranked.",
         "best in: share of the resamples in which the method's mean is best; rank when redrawn: expected rank and its "
         "95 % bounds. Both describe how steady the order of means is and are no test.",
+        f"A picture equal to its original has an infinite PSNR; here it counts as {EQUAL:g} dB.",
     ]
 
 
