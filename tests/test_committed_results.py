@@ -13,7 +13,7 @@ from vml_bench.leaderboard.columns import MEANS
 from vml_bench.runner.cell import run_cell
 
 RESULTS = Path(__file__).parents[1] / "results" / "photos64"
-AGAIN = [("sr4", 0.05, "ddrm"), ("inpaint_random", 0.05, "vml_fixed_point")]
+AGAIN = [("sr4", 0.05, "ddrm"), ("inpaint_random", 0.05, "vml_fixed_point"), ("deblur_gauss", 0, "vml_fixed_point_20")]
 CELL = ["task", "noise_std", "method", "run"]
 
 

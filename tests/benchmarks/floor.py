@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.benchmarks.cells import configured
@@ -54,8 +55,8 @@ def with_product(denoiser: Denoiser, x: Tensor, v: Tensor, sigma: float = 1.0) -
 
 def forward_mode(prior: Prior, x: Tensor, v: Tensor, sigma: float = 1.0) -> Tensor:
     """Jv by forward mode; attention in its plain form, for the fused one has no forward derivative."""
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        return torch.func.jvp(lambda point: prior(point, sigma), (x,), (v,))[1]
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
+        return forward_ad.unpack_dual(prior(forward_ad.make_dual(x, v), sigma)).tangent
 
 
 def finite_difference(denoiser: Denoiser, x: Tensor, v: Tensor, sigma: float = 1.0, step: float = 1e-2) -> Tensor:

@@ -83,7 +83,7 @@ def leaderboard_table(device: torch.device, images: int, runs: int, scratch: Pat
         )  # fmt: skip
     frame, _ = leaderboard.build(scratch, "toy")
     works = {
-        "reading runs, intervals, Fréchet and kernel distances": Work(lambda: leaderboard.build(scratch, "toy")),
+        "rows from runs that were seen before (cold: growth.md)": Work(lambda: leaderboard.build(scratch, "toy")),
         "writing csv, Markdown and LaTeX": Work(lambda: leaderboard.write(frame, scratch / "toy")),
     }
     timings = interleave(works, device, least=rounds, most=rounds)
