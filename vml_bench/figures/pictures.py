@@ -29,6 +29,8 @@ GAP, CAPTION, HEAD, SIDE, MARGIN = 12, 46, 44, 34, 16
 """Pixels between columns, under a picture, above the first row, left of it, and around everything."""
 INK, FAINT = "#1a1a1a", "#6b6b6b"
 FONT = {"family": "DejaVu Sans", "parse_math": False}
+LETTER = 0.66
+"""Mean width of a letter of that font over its size: titles that would run into each other are written smaller."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,8 @@ def _draw(grid: list[list[Panel]], titles: list[str], ids: list[str], heading: s
     write(full_w - MARGIN, MARGIN, "PSNR   LPIPS (AlexNet, lowest in bold)", va="top", ha="right", color=FAINT)
     for j, title in enumerate(titles):
         centre = MARGIN + SIDE + j * (cell_w + GAP) + cell_w / 2
-        write(centre, MARGIN + 2 * head - 12, title, ha="center", va="bottom", fontsize=8 * size)
+        fitting = 72 * (cell_w + GAP) / DPI / (LETTER * max(map(len, title.split("\n"))))
+        write(centre, MARGIN + 2 * head - 12, title, ha="center", va="bottom", fontsize=min(8 * size, fitting))
     for i, (panels, row) in enumerate(zip(grid, pictures, strict=True)):
         top = MARGIN + 2 * head + i * (cell_h + CAPTION)
         write(MARGIN, top + cell_h / 2, ids[i], rotation=90, va="center", ha="left", color=FAINT)
