@@ -71,9 +71,9 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     ("text", "says"),
     [
         (BOMB, "alias"),
-        ("a: " + "[" * 100_000, "nests more than"),
-        ("{a: " * 100_000, "nests more than"),
-        ("- " * 100_000, "nests more than"),
+        ("a: " + "[" * 100_000, "nest"),
+        ("{a: " * 100_000, "nest"),
+        ("- " * 100_000, "nest"),
         ("a: !!python/object/apply:os.system ['touch trace']", "constructor"),
         ("a: !!python/name:os.system", "constructor"),
         ("x" * (LARGEST + 1), "bytes"),
