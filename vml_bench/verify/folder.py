@@ -95,8 +95,30 @@ def pooled_vectors(tables: Mapping[Path, Part | Unreadable], features: Vectors |
     return pooled
 
 
+class StoredFeatures:
+    """The features of a store's folder.
+
+    Attributes:
+        path: the folder.
+        tables: rows, and in parts features, by file.
+    """
+
+    path: Path
+    tables: dict[Path, Part | Unreadable]
+
+    @cached_property
+    def merged_features(self) -> Vectors | Unreadable:
+        """features.npz; empty where there is none."""
+        return attempt(read_merged_features, self.path / "features.npz")
+
+    @cached_property
+    def features(self) -> dict[str, dict]:
+        """Features by network and image id, of all files that can be read."""
+        return pooled_vectors(self.tables, self.merged_features)
+
+
 @dataclass(frozen=True)
-class Originals:
+class Originals(StoredFeatures):
     """The originals of a data set, each file read once.
 
     Attributes:
@@ -115,16 +137,6 @@ class Originals:
         """Hashes on record, by image id."""
         rows = [part.rows for part in self.tables.values() if isinstance(part, Part)]
         return dict(pd.concat(rows[::-1])[["image_id", "sha256"]].itertuples(index=False)) if rows else {}
-
-    @cached_property
-    def merged_features(self) -> Vectors | Unreadable:
-        """features.npz; empty where there is none."""
-        return attempt(read_merged_features, self.path / "features.npz")
-
-    @cached_property
-    def features(self) -> dict[str, dict]:
-        """Features by network and image id, of all files that can be read."""
-        return pooled_vectors(self.tables, self.merged_features)
 
     @cached_property
     def files(self) -> dict[str, Path]:
@@ -167,7 +179,7 @@ class Originals:
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunFolder(StoredFeatures):
     """A run's folder, read without a complaint.
 
     Attributes:
@@ -204,16 +216,6 @@ class RunFolder:
     def tables(self) -> dict[Path, Part | Unreadable]:
         """Rows, and in parts features, by file."""
         return read_tables(self.path)
-
-    @cached_property
-    def merged_features(self) -> Vectors | Unreadable:
-        """features.npz; empty where there is none."""
-        return attempt(read_merged_features, self.path / "features.npz")
-
-    @cached_property
-    def features(self) -> dict[str, dict]:
-        """Features by network and image id, of all files that can be read."""
-        return pooled_vectors(self.tables, self.merged_features)
 
     @cached_property
     def rows(self) -> pd.DataFrame:
