@@ -7,8 +7,8 @@ STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
-.PHONY: help install demo test test-slow faults bench lint prior card clean tune oracle reproduce-photos $(REPRODUCE)
-TUNED := $(filter-out cells,$(basename $(notdir $(wildcard conf/experiment/tune/*.yaml))))
+.PHONY: help install demo test test-slow faults bench lint prior card clean tune tune-oracle oracle reproduce-photos $(REPRODUCE)
+TUNED := $(basename $(notdir $(wildcard conf/experiment/tune/*.yaml)))
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ endif
 tune: install ## eight settings of every method on the tuning crops, and the table that compares them
 	for method in $(TUNED); do $(BIN)/vml-bench run experiment=tune/$$method $(ARGS) || exit; done
 	$(BIN)/vml-bench tuning
+
+tune-oracle: install ## the same settings against exact posteriors (minutes)
+	for method in $(TUNED); do \
+	  $(BIN)/vml-bench run experiment=tune/$$method experiment/tune/on@_global_=oracle $(ARGS) || exit; done
+	$(BIN)/vml-bench tuning --dataset gmm_tune
 
 oracle: install ## every method against exact posteriors (hours on one core; stop and start again at will)
 	for sweep in oracle oracle_vector oracle_2d; do $(BIN)/vml-bench run experiment=$$sweep $(ARGS) || exit; done

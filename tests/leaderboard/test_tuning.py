@@ -15,7 +15,7 @@ from vml_bench.leaderboard.tuning import tuning_table
 from vml_bench.runner.progress import cells_of
 
 SETTINGS, CELLS = 8, 6
-SWEEPS = sorted(path.stem for path in (config_dir() / "experiment" / "tune").glob("*.yaml") if path.stem != "cells")
+SWEEPS = sorted(path.stem for path in (config_dir() / "experiment" / "tune").glob("*.yaml"))
 
 
 def run(results, setting, lpips, *, task="sr4", method="dps", diverged=()):
@@ -62,10 +62,19 @@ def test_nothing_to_show_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_every_method_has_the_same_budget_on_the_tuning_crops(name):
+@pytest.mark.parametrize(
+    ("on", "field", "tuned", "tested"),
+    [
+        ([], "split", "tune", "test"),
+        (["experiment/tune/on@_global_=oracle"], "seed", 1, 0),
+    ],
+    ids=["photos", "oracle"],
+)
+def test_every_method_has_the_same_budget_off_the_test_images(name, on, field, tuned, tested):
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = compose("config", [f"experiment=tune/{name}"], return_hydra_config=True)
+        config = compose("config", [f"experiment=tune/{name}", *on], return_hydra_config=True)
+        benchmark = compose("config", [f"dataset={config.dataset.name.removesuffix('_tune')}"])
     assert config.hydra.sweeper.params.method == name
     assert cells_of(config) == SETTINGS * CELLS
-    assert config.dataset.images.split == "tune"
+    assert (config.dataset.images[field], benchmark.dataset.images[field]) == (tuned, tested)
     assert config.runner.results_dir == "results/tuning"
