@@ -7,7 +7,7 @@ import json
 import pytest
 from hydra import compose, initialize_config_dir
 
-from tests.run_folders import write_run
+from tests.run_folders import write_oracle_run, write_run
 from vml_bench.cli import main
 from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
@@ -23,9 +23,14 @@ def run(results, setting, lpips, *, task="sr4", method="dps", diverged=()):
     folder = write_run(
         results, method, f"{setting}{task}".replace("=", ""), task=task, lpips=(lpips,) * 3, diverged=diverged
     )
-    config = json.loads((folder / "config.yaml").read_text())
     name, value = setting.split("=")
-    config["method"]["sampler"] = {"_target_": "x", name: float(value), "schedule": {"levels": 50}}
+    set_sampler(folder, **{name: float(value)})
+
+
+def set_sampler(folder, **options):
+    """Give a run's sampler these options."""
+    config = json.loads((folder / "config.yaml").read_text())
+    config["method"]["sampler"] = {"_target_": "x", **options, "schedule": {"levels": 50}}
     (folder / "config.yaml").write_text(json.dumps(config))
 
 
@@ -54,6 +59,30 @@ def test_it_is_written_and_printed(tmp_path, capsys):
     assert "0.300" in capsys.readouterr().out
     assert "0.300" in (tmp_path / "toy" / "tuning.md").read_text()
     assert (tmp_path / "toy" / "tuning.csv").read_text().startswith("method,setting,cells")
+
+
+def test_against_exact_answers_the_distance_to_the_posterior_decides_and_the_gap_is_a_median(tmp_path):
+    for scale, sw2, gap in ((1, 0.4, 0.0), (2, 0.2, 90.0)):
+        for task, shift in (("random_projection", 0.0), ("inpaint_random", 0.1)):
+            gaps, distances = ((1, 2), (3 + gap, 500)), (sw2, sw2 + shift)
+            folder = write_oracle_run(tmp_path, "dps", f"{scale}{task}", task=task, gaps=gaps, sw2=distances)
+            set_sampler(folder, scale=float(scale))
+    table = tuning_table(tmp_path, "plane")
+    assert table["setting"].tolist() == ["scale=2.0", "scale=1.0"]
+    assert table["sw2"].tolist() == pytest.approx([0.225, 0.425])
+    assert table["map_gap"].tolist() == pytest.approx([47.5, 2.5])
+    assert table[["cells", "n", "diverged"]].to_numpy().tolist() == [[2, 8, 0]] * 2
+
+
+def test_a_setting_whose_every_image_diverged_comes_last(tmp_path):
+    lost = ("p000-r00", "p000-r01", "p001-r00", "p001-r01")
+    folder = write_oracle_run(tmp_path, "dps", "a", diverged=lost)
+    (folder / "oracle.parquet").unlink()
+    set_sampler(folder, scale=1.0)
+    set_sampler(write_oracle_run(tmp_path, "dps", "b"), scale=2.0)
+    table = tuning_table(tmp_path, "plane")
+    assert table["setting"].tolist() == ["scale=2.0", "scale=1.0"]
+    assert table["diverged"].tolist() == [0, 4]
 
 
 def test_nothing_to_show_is_an_error(tmp_path):

@@ -81,7 +81,7 @@ def published(claims: Published, results: Path, dataset: str | None, frames: dic
 
 
 def tuning(arguments: argparse.Namespace) -> None:
-    """Print and write what a tuning sweep found: every setting of every method, best LPIPS first."""
+    """Print and write what a tuning sweep found: every setting of every method, the best first."""
     from vml_bench.leaderboard.tuning import tuning_table, write_tuning
 
     frame = tuning_table(arguments.results, arguments.dataset)
