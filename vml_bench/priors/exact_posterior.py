@@ -80,7 +80,8 @@ class ExactPosterior:
         eigenvalues, eigenvectors = torch.linalg.eigh(self.covariances)
         roots = eigenvectors * eigenvalues.clamp_min(0).sqrt()[..., None, :]
         image = torch.arange(len(component), device=component.device)[:, None]
-        return self._image(self.means[image, component] + torch.einsum("bnij,bnj->bni", roots[image, component], noise))
+        drawn = self.means[:, None] + torch.einsum("bkij,bnj->bnki", roots, noise)  # of every component, then of one
+        return self._image(drawn[image, torch.arange(n, device=component.device), component])
 
     def log_density(self, x: Tensor) -> Tensor:
         """log p(x_0 = x | y), natural logarithm, (B, C, H, W) -> (B,).
