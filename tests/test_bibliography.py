@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tests.run_folders import write_run
 from vml_bench import bibliography as bib
@@ -16,7 +17,7 @@ from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
 from vml_bench.figures.styles import STYLES, base_method, style
 
-METHOD_NAMES = sorted(path.stem for path in (config_dir() / "method").glob("*.yaml"))
+METHOD_NAMES = sorted(yaml.safe_load(path.read_text())["name"] for path in (config_dir() / "method").rglob("*.yaml"))
 
 
 def keys(text: str) -> list[str]:
@@ -39,7 +40,7 @@ def test_looks_are_all_different_and_variants_keep_the_colour():
 
 
 def test_every_data_set_and_prior_for_photographs_is_known():
-    drawn = {"folder", "gauss", "gauss_vector", "gmm", "gmm_2d", "gmm_vector"}
+    drawn = {"folder", "gauss", "gauss_vector", "gmm", "gmm_2d", "gmm_tune", "gmm_vector"}
     assert {path.stem for path in (config_dir() / "dataset").glob("*.yaml")} - drawn <= bib.DATASETS.keys()
     assert {path.stem for path in (config_dir() / "prior").glob("*.yaml")} - drawn <= bib.PRIORS.keys()
 

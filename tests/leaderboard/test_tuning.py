@@ -107,3 +107,14 @@ def test_every_method_has_the_same_budget_off_the_test_images(name, on, field, t
     assert cells_of(config) == SETTINGS * CELLS
     assert (config.dataset.images[field], benchmark.dataset.images[field]) == (tuned, tested)
     assert config.runner.results_dir == "results/tuning"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (config_dir() / "method" / "oracle").glob("*.yaml")))
+def test_what_the_oracle_chose_is_another_setting_of_the_same_method(name):
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        chosen = compose("config", [f"method=oracle/{name}"]).method
+        photographs = compose("config", [f"method={name}"]).method
+    assert chosen.name == f"{name}_oracle"
+    assert chosen.sampler != photographs.sampler
+    assert chosen.sampler.keys() == photographs.sampler.keys()
+    assert chosen.sampler.schedule.keys() == photographs.sampler.schedule.keys()
