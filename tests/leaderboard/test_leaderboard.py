@@ -71,6 +71,8 @@ def test_bootstrap_interval_is_seeded_and_survives_constants_and_infinities():
     values = np.arange(10.0)
     assert bootstrap_interval(values) == bootstrap_interval(values)
     assert bootstrap_interval(np.full(5, 3.0)) == (3.0, 3.0)
+    rounded = np.where(np.arange(16) < 5, np.nextafter(0.3, 1), 0.3)
+    assert bootstrap_interval(rounded) == pytest.approx((0.3, 0.3), rel=1e-12)
     assert all(map(math.isnan, bootstrap_interval(np.array([1.0, np.inf]))))
 
 

@@ -13,7 +13,8 @@ SEED = 0
 CHUNK = 2**22
 """Numbers that one table of resamples may hold; where one is enough it is kept for the next run of as many images."""
 EQUAL = 1e-12
-"""A resample's mean this close to the mean, relative to the largest deviation, equals it."""
+"""Values that differ by less, relative to the largest, are equal up to rounding; and so is a resample's mean to the
+mean, relative to the largest deviation."""
 
 
 def bootstrap_intervals(values: np.ndarray, level: float = 0.95) -> np.ndarray:
@@ -28,15 +29,16 @@ def bootstrap_intervals(values: np.ndarray, level: float = 0.95) -> np.ndarray:
         level: nominal coverage.
 
     Returns:
-        (P, 2), low and high; the mean itself twice where all values of a column are equal; NaN where n < 2 or a value
-        is not finite.
+        (P, 2), low and high; the mean itself twice where all values of a column are equal up to rounding; NaN where
+        n < 2 or a value is not finite.
     """
     values = np.asarray(values, np.float64)
     bounds = np.full((values.shape[1], 2), np.nan)
     if len(values) < 2:
         return bounds
     finite = np.isfinite(values).all(axis=0)
-    constant = finite & (values == values[0]).all(axis=0)
+    size = np.abs(np.where(finite, values, 0)).max(axis=0)
+    constant = finite & (np.ptp(np.where(finite, values, 0), axis=0) <= EQUAL * size)
     bounds[constant] = values[0, constant, None]
     varied = np.flatnonzero(finite & ~constant)
     mean = values[:, varied].mean(axis=0)
