@@ -18,28 +18,31 @@ from vml_bench.operators import DenseOperator, InpaintRandom
 from vml_bench.schedule import EDMSchedule
 
 SHORT = EDMSchedule(6, sigma_max=10.0, sigma_min=0.2)
-METHODS = [DAPS(), DAPS(sampler="exact", likelihood_std=None)]
+METHODS = [DAPS(), DAPS(sampler="exact", likelihood_std=None), DAPS(langevin_steps=12, momentum=0.9)]
 
 
 def many(images: int, purpose: str = "method") -> ImageNoise:
     return ImageNoise(0, map(str, range(images)), purpose)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize(("prior_std", "relative"), [(10.0, 0.05), (0.5, 0.05), (0.5, 50.0)])
-def test_langevin_steps_are_the_papers(prior_std, relative):
+def test_langevin_and_hmc_steps_are_the_papers(prior_std, relative, momentum):
     """arXiv:2407.01521, algorithm 1, with autograd's gradient, in pixels; η held where it would diverge."""
     case = problem(0, images=4)
     std = 0.05
     eta = min(relative * std**2, 1 / (1 / prior_std**2 + float(case.operator.singular_values.max()) ** 2 / std**2))
-    ours = langevin(case.truth, case.y, case.operator, prior_std, std, relative, 2, many(4))
+    ours = langevin(case.truth, case.y, case.operator, prior_std, std, relative, 3, many(4), momentum)
     rng, x = many(4), case.truth
-    for _ in range(2):
+    velocity = case.operator.from_spectrum(rng.randn_like(x)) if momentum else torch.zeros_like(x)
+    for _ in range(3):
         x = x.clone().requires_grad_()
         log_target = -(x - case.truth).square().sum() / (2 * prior_std**2)
         log_target = log_target - (case.y - case.operator.forward(x)).square().sum() / (2 * std**2)
         (score,) = torch.autograd.grad(log_target, x)
         noise = case.operator.from_spectrum(rng.randn_like(x))
-        x = (x + eta * score + math.sqrt(2 * eta) * noise).detach()
+        velocity = momentum * velocity + math.sqrt(eta) * score + math.sqrt(2 * (1 - momentum)) * noise
+        x = (x + math.sqrt(eta) * velocity).detach()
     assert torch.allclose(ours, x, atol=1e-6, rtol=0)
 
 
@@ -52,7 +55,7 @@ def gaussian_target(operator, y, x0_hat, prior_std, std):
     return mean, covariance
 
 
-@pytest.mark.parametrize("sampler", ["exact", "langevin"])
+@pytest.mark.parametrize("sampler", ["exact", "langevin", "hmc"])
 def test_samplers_have_the_targets_mean_and_covariance(sampler):
     """The exact one within its Monte Carlo error; Langevin with many small steps likewise, beside its bias ηL/2."""
     _, operator, y = isotropic(1024, 0.2)
@@ -60,7 +63,7 @@ def test_samplers_have_the_targets_mean_and_covariance(sampler):
     if sampler == "exact":
         x0 = draw(x0_hat, y, operator, 0.5, 0.4, many(1024))
     else:
-        x0 = langevin(x0_hat, y, operator, 0.5, 0.4, 0.02, 200, many(1024))
+        x0 = langevin(x0_hat, y, operator, 0.5, 0.4, 0.02, 200, many(1024), 0.5 if sampler == "hmc" else 0.0)
     mean, covariance = gaussian_target(operator, y[:1], x0_hat[:1], 0.5, 0.4)
     whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (x0.flatten(1) - mean).T, upper=False)
     assert whitened.mean(dim=1).abs().max() < 5 / math.sqrt(1024)
@@ -68,13 +71,26 @@ def test_samplers_have_the_targets_mean_and_covariance(sampler):
     assert (torch.cov(whitened) - identity).abs().max() < 5 * math.sqrt(2 / 1024) + (0.06 if sampler != "exact" else 0)
 
 
+def seven_steps(eta, curvature, momentum):
+    """What seven steps leave of x − target, and the variance they add, from powers of the pair (x − target, move)."""
+    one = torch.ones_like(curvature)
+    step = torch.stack(
+        [torch.stack([1 - eta * curvature, momentum * one]), torch.stack([-eta * curvature, momentum * one])]
+    ).permute(2, 0, 1)
+    powers = [torch.linalg.matrix_power(step, k) for k in range(8)]
+    noise = 2 * (1 - momentum) * eta * sum((power[:, 0].sum(dim=1)) ** 2 for power in powers[:7])
+    return powers[7][:, 0, 0], noise + eta * powers[7][:, 0, 1] ** 2
+
+
 @pytest.mark.parametrize("schedule", [SHORT, lambda prior: [0.5]])
-@pytest.mark.parametrize("sampler", ["langevin", "exact"])
+@pytest.mark.parametrize("sampler", ["langevin", "hmc", "exact"])
 @pytest.mark.parametrize("noise_std", [0.0, 0.2])
 def test_law_on_a_gaussian_prior_is_the_recursions(sampler, noise_std, schedule):
     """In each spectral coordinate all three moves are affine in x and Gaussian: mean and variance by hand."""
     prior, operator, y = isotropic(512, noise_std)
-    method = DAPS(sampler=sampler, langevin_steps=7, likelihood_std=None, schedule=schedule)
+    momentum = 0.8 if sampler == "hmc" else 0.0
+    name = "exact" if sampler == "exact" else "langevin"
+    method = DAPS(sampler=name, langevin_steps=7, momentum=momentum, likelihood_std=None, schedule=schedule)
     answer = method.restore(y, operator, noise_std, Denoiser(prior), many(512))
     s, y_bar = operator.singular_values.flatten(), operator.measurement_to_spectrum(y[:1]).flatten()
     levels, std = schedule(prior), max(noise_std, 0.01 / math.sqrt(2))
@@ -89,8 +105,7 @@ def test_law_on_a_gaussian_prior_is_the_recursions(sampler, noise_std, schedule)
             left, noise = torch.zeros(32).double(), 1 / curvature
         else:
             eta = min(2 * (1 - 0.99 * i / len(levels)) * std**2, 1 / float(curvature.max()))
-            left = (1 - eta * curvature) ** 7
-            noise = 2 * eta * sum((1 - eta * curvature) ** (2 * k) for k in range(7))
+            left, noise = seven_steps(eta, curvature, momentum)
         mean = target + left * (mean - target)
         variance = (left + (1 - left) / (sigma**2 * curvature)) ** 2 * variance + noise + sigma_next**2
     standard = (operator.to_spectrum(answer).flatten(1) - mean) / variance.sqrt()
@@ -177,6 +192,7 @@ def test_an_image_does_not_depend_on_its_batch(method):
         ({"langevin_steps": 0}, "langevin_steps"),
         ({"step_size": 0.0}, "step_size"),
         ({"step_decay": 0.0}, "step_decay"),
+        ({"momentum": 1.0}, "momentum"),
         ({"likelihood_std": 0.0}, "likelihood_std"),
     ],
 )
