@@ -6,7 +6,9 @@ import copy
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -36,18 +38,23 @@ def run_name(config: DictConfig) -> str:
     return hashlib.sha256(OmegaConf.to_yaml(naming_config(config), sort_keys=True).encode()).hexdigest()[:10]
 
 
-def git_revision() -> str:
-    """The commit this code was run from, "-dirty" behind it where files differ; "unknown" outside a checkout."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
+def git_revision(checkout: Path = Path(__file__).resolve().parents[2]) -> str:
+    """The commit this code was run from, "-dirty" behind it where files outside results/ differ from it.
+
+    Args:
+        checkout: the folder that holds .git.
+
+    Returns:
+        40 hexadecimal digits; "unknown" outside a checkout, before a first commit, or without git.
+    """
+    if not (checkout / ".git").exists() or not (git := shutil.which("git")):
         return "unknown"
-    answer = subprocess.run(
-        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return answer.stdout.strip() or "unknown"
+    ask = partial(subprocess.run, capture_output=True, text=True, check=False, cwd=checkout)
+    head = ask([git, "rev-parse", "--verify", "HEAD"]).stdout.strip()
+    if not head:
+        return "unknown"
+    differs = ask([git, "diff", "--quiet", "HEAD", "--", ".", ":(exclude)results"]).returncode
+    return f"{head}-dirty" if differs else head
 
 
 def installed(package: str) -> str | None:
