@@ -18,6 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 NOT_NAMING = ("runner", "tracker", "experiment")
 """Groups of the configuration that do not change a result, and so do not name a run."""
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""The folder that holds .git where this code is run from a checkout."""
+
 PACKAGES = ("vml-bench", "torch", "torchvision", "diffusers", "torchmetrics", "lpips", "clean-fid", "numpy", "scipy")
 
 
@@ -38,7 +41,7 @@ def run_name(config: DictConfig) -> str:
     return hashlib.sha256(OmegaConf.to_yaml(naming_config(config), sort_keys=True).encode()).hexdigest()[:10]
 
 
-def git_revision(checkout: Path = Path(__file__).resolve().parents[2]) -> str:
+def git_revision(checkout: Path = CHECKOUT) -> str:
     """The commit this code was run from, "-dirty" behind it where files outside results/ differ from it.
 
     Args:
