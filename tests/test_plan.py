@@ -88,3 +88,10 @@ def test_the_calibration_times_both_passes(cell_config):
     cost = calibrate(ComputedPrior(prior, Compute(), device), 1, device)
     assert cost.forward > 0
     assert cost.with_vjp > 0
+
+
+def test_disk_of_a_data_set_without_pictures_is_what_a_run_leaves(cell_config):
+    config = cell_config("dataset=gmm_vector", "task=random_projection", "method=pinv")
+    folder = run_cell(config)
+    left = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    assert plan([config]).gigabytes.sum() * 1e9 == pytest.approx(left, rel=0.25)

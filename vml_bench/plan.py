@@ -15,6 +15,7 @@ from functools import partial
 
 import pandas as pd
 import torch
+from hydra.utils import get_class
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -36,6 +37,8 @@ PNG_SHARE = 0.52
 """Size of a PNG over that of its raw pixels at 256×256: mean 0.53 of ten FFHQ images, 0.51 of ten of ImageNet's."""
 ROW_BYTES = 16_000
 """Bytes an image beside its pictures: its row, and 2048 + 256 features in single precision."""
+EXACT_ROW_BYTES = 250
+"""Bytes an image on a data set whose posterior is exact, beside its numbers in double precision: no picture is kept."""
 
 DEVICES = (1, 8, 64)
 """Numbers of equal devices that a plan gives the time for."""
@@ -136,6 +139,14 @@ def images_of(config: DictConfig) -> tuple[int, bool]:
     return len(shard_of(images.ids[:limit], config.runner.shard)), False
 
 
+def kept_bytes(config: DictConfig, prior: Prior) -> float:
+    """Bytes that stay on disk of an image: a picture and its features, or its numbers where the posterior is exact."""
+    pixels = torch.Size(prior.image_shape).numel()
+    if get_class(config.metrics._target_).exact:
+        return 8 * pixels + EXACT_ROW_BYTES
+    return pixels * PNG_SHARE + ROW_BYTES
+
+
 def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
     """Cost of each cell: a row a cell, in order.
 
@@ -163,7 +174,6 @@ def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
             missing[f"the images of {config.dataset.name}: their number is the one asked for"] = None
         nfe, vjp = count(config, prior)
         seconds = images * ((nfe - vjp) * cost.forward + vjp * cost.with_vjp)
-        pixels = torch.Size(prior.image_shape).numel()
         rows.append(
             {
                 "dataset": config.dataset.name,
@@ -174,7 +184,7 @@ def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
                 "nfe": nfe,
                 "vjp": vjp,
                 "hours": seconds / 3600,
-                "gigabytes": images * (pixels * PNG_SHARE + ROW_BYTES) / 1e9,
+                "gigabytes": images * kept_bytes(config, prior) / 1e9,
                 "forward_seconds": cost.forward,
                 "with_vjp_seconds": cost.with_vjp,
                 "device": str(device),
