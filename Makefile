@@ -60,7 +60,7 @@ tune-oracle: install ## the same settings against exact posteriors (minutes)
 	  $(BIN)/vml-bench run experiment=tune/$$method experiment/tune/on@_global_=oracle $(ARGS) || exit; done
 	$(BIN)/vml-bench tuning --dataset gmm_tune
 
-oracle: install ## every method against exact posteriors (hours on one core; stop and start again at will)
+oracle: install ## every method against exact posteriors (half an hour on one core; stop and start again at will)
 	for sweep in oracle oracle_vector oracle_2d; do $(BIN)/vml-bench run experiment=$$sweep $(ARGS) || exit; done
 	for sweep in oracle_compute oracle_compute_vml; do $(BIN)/vml-bench run experiment=$$sweep $(ARGS) || exit; done
 	$(BIN)/vml-bench leaderboard --results results/oracle
