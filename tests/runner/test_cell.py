@@ -99,6 +99,16 @@ def test_a_run_grows_with_its_limit_and_its_record_with_it(cell_config):
     assert list(rows(folder).index) == record["ids"]
 
 
+def test_a_run_names_the_code_that_made_it_not_the_code_that_found_it_made(cell_config, monkeypatch):
+    cell = ("task=sr4", "method=pinv")
+    made = []
+    for revision, limit in (("first", 2), ("idle", 2), ("second", 3), ("idle again", 3)):
+        monkeypatch.setattr("vml_bench.runner.cell.environment", lambda device, git=revision: {"git": git})
+        record = json.loads((run_cell(cell_config(*cell, f"runner.limit={limit}")) / "run.json").read_text())
+        made.append([record["environment"]["git"], *(one["git"] for one in record["environments"])])
+    assert made == [["first", "first"]] * 2 + [["second", "first", "second"]] * 2
+
+
 def test_a_finished_run_computes_nothing(cell_config, monkeypatch):
     config = cell_config("task=sr4", "method=pinv", "runner.limit=2")
     before = rows(run_cell(config))

@@ -121,9 +121,11 @@ class Cell:
         earlier = self._earlier()
         began_with = {*earlier.get("ids", ()), *self.ids}
         ids = tuple(image_id for image_id in self.images.ids if image_id in began_with)
-        environments = earlier.get("environments", [])
-        if self.environment not in environments:
-            environments = [*environments, self.environment]
+        environments, environment = earlier.get("environments", []), self.environment
+        if environments and not self.store.pending(self.mine):  # it made none of this, or has said so at its beginning
+            environment = earlier["environment"]
+        elif environment not in environments:
+            environments = [*environments, environment]
         provenance = {
             "run": self.name,
             "dataset": self.config.dataset.name,
@@ -135,7 +137,7 @@ class Cell:
             "manifest": self.images.manifest(ids),
             "files": self.images.files_sha256(ids),
             "compute": {**asdict(self.compute), "difference": self.prior.difference},
-            "environment": self.environment,
+            "environment": environment,
             "environments": environments,
             "runner": OmegaConf.to_container(self.config.runner, resolve=True),
             "wall_seconds": earlier.get("wall_seconds", 0.0),
