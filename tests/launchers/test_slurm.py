@@ -11,11 +11,11 @@ from vml_bench.configuration import config_dir
 
 SBATCH = """#!/bin/bash
 grep -q partition=closed "$1" && { echo "sbatch: error: invalid partition specified: closed" >&2; exit 1; }
-# Keeps the script and starts what SLURM would: the tasks of its array, in the background.
+# Keeps the script, which its sender removes, and starts what SLURM would: the tasks of its array, in the background.
 cp "$1" submitted.sh
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$1")
 for task in $(seq 0 "$last"); do
-    SLURM_JOB_ID=$((100 + task)) SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task bash "$1" &> "task$task.log" &
+    SLURM_JOB_ID=$((100 + task)) SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task bash submitted.sh &> "task$task.log" &
 done
 echo "Submitted batch job 7"
 """
