@@ -55,10 +55,10 @@ class DAPS:
         ode_sigma_min: σ at which the ODE ends and x is taken for x̂_0; 0.01 there.
         sampler: "langevin" (the paper's) or "exact" (ours) for x_0. The exact one has no steps to set.
         langevin_steps: Langevin steps a level; 100 in configs/task.
-        momentum: m of those steps in [0, 1); 0 is Langevin dynamics, more the authors' HMC.
         step_size: η_0 in units of β_y²: 2, or 1 for box inpainting and motion deblurring.
         step_decay: δ, the share of η_0 left at the end: η_t = η_0 (δ + (1 − δ) t/T); 0.01 in configs/task.
         likelihood_std: β_y on [-1, 1]; the authors' by default. None takes σ_y, or the authors' where that is less.
+        momentum: m of the Langevin steps, in [0, 1); 0 is Langevin dynamics, more the authors' HMC.
         schedule: noise levels; theirs are 200 of EDM's from 100 to 0.1 (1,000 evaluations), narrowed to the prior's
             range. The default, 20, makes 100 evaluations.
 
