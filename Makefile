@@ -66,8 +66,8 @@ oracle: install ## every method against exact posteriors (half an hour on one co
 	$(BIN)/vml-bench leaderboard --results results/oracle
 	$(BIN)/vml-bench leaderboard --results results/oracle_compute
 
-test: install ## run the tests
-	$(BIN)/python -m pytest
+test: install ## run the tests, a process for each core
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: install ## run the slow, full-size checks
 	$(BIN)/python -m pytest -m slow
@@ -79,9 +79,10 @@ bench: install ## measure time and memory against the network's own, and against
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-lint: install ## check style
+lint: install ## check style, and that imports climb nowhere
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 prior: install ## train the photos64 prior (hours; stop and start again at will)
 	$(BIN)/vml-bench train

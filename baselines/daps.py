@@ -31,11 +31,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Annotated
 
 from torch import Tensor
 
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
+from vml_bench.identity import AsBefore
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
 from vml_bench.schedule import EDMSchedule, Schedule
@@ -73,7 +75,7 @@ class DAPS:
     step_size: float = 2.0
     step_decay: float = 0.01
     likelihood_std: float | None = LIKELIHOOD_STD
-    momentum: float = 0.0
+    momentum: Annotated[float, AsBefore(0.0)] = 0.0
     schedule: Schedule = field(default_factory=lambda: EDMSchedule(20, sigma_max=100.0, sigma_min=0.1))
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from vml_bench.operators.base import SpectralOperator
 @dataclass(frozen=True)
 class PseudoInverse:
     """x = H⁺ y, the least-squares image of least norm. It has no hyperparameters and asks no network."""
+
+    needs_prior: ClassVar[bool] = False
 
     def restore(
         self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise

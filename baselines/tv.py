@@ -14,6 +14,7 @@ onto H x = y: the image of least variation among those that the measurement allo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ class TotalVariation:
         InputError: a negative weight, fewer than one iteration, or τ ≤ 0.
     """
 
+    needs_prior: ClassVar[bool] = False
     weight: float = 0.5
     iterations: int = 200
     primal_step: float = 0.1

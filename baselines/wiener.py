@@ -9,6 +9,7 @@ y = H x + σ_y n the posterior is Gaussian, and its mean (also its mode) in the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ class Wiener:
         InputError: τ ≤ 0.
     """
 
+    needs_prior: ClassVar[bool] = False
     signal_std: float = 0.5
 
     def __post_init__(self) -> None:

@@ -8,9 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vml_bench.columns import EFFORT, METRICS
 from vml_bench.leaderboard import build
-from vml_bench.leaderboard.columns import MEANS
-from vml_bench.runner.cell import run_cell
+from vml_bench.migrate import unpack
+from vml_bench.runner.cell import assemble
+from vml_bench.runner.run import run_cell
+from vml_bench.store import layout
+from vml_bench.store.runs import open_run
 
 RESULTS = Path(__file__).parents[1] / "results" / "photos64"
 ORACLE = RESULTS.parent / "oracle"
@@ -22,23 +26,47 @@ EXACT = [
     ("oracle_vector", "gmm_vector", "denoise", 0.3, "vml_map_pre"),
     ("oracle_2d", "gmm_2d", "random_projection", 0.05, "tmpd"),
 ]
-CELL = ["task", "noise_std", "method", "run"]
+CELL = ["task", "noise_std", "problem", "method", "run"]
 
 
-def test_the_leaderboard_is_what_the_rows_say():
-    written = pd.read_csv(RESULTS / "leaderboard.csv", dtype={"run": str}).set_index(CELL).sort_index()
-    found = build(RESULTS, "photos64")[0].set_index(CELL).sort_index()
+def leaderboard(folder: Path) -> pd.DataFrame:
+    """A committed leaderboard; names are text."""
+    return pd.read_csv(folder / layout.LEADERBOARD, dtype={"run": str, "problem": str})
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """A results folder with the runs of the embedded benchmark, unpacked."""
+    results = tmp_path_factory.mktemp("results")
+    unpack(RESULTS / "runs.tar.xz", results / layout.RUNS)
+    return results
+
+
+def test_the_leaderboard_is_what_the_rows_say(photos):
+    written = leaderboard(RESULTS).set_index(CELL).sort_index()
+    found = build(photos, "photos64")[0].set_index(CELL).sort_index()
     assert written.index.equals(found.index)
-    for name in ["n", "diverged", *(column.name for column in MEANS)]:
+    for name in ["n", "diverged", *(column.name for column in (*METRICS, *EFFORT))]:
         if name in written:
             np.testing.assert_allclose(written[name], found[name].astype(float), rtol=1e-6, err_msg=name)
 
 
-def test_every_run_says_how_it_was_made():
-    for file in RESULTS.glob("runs/*/*/*/*/run.json"):
-        record = pd.read_json(file, typ="series")
-        assert record["environment"]["git"].strip("0123456789abcdef") == "", file
-        assert len(record["ids"]) >= 64, file
+def test_every_run_says_how_it_was_made(photos):
+    folders = layout.run_folders(photos)
+    assert len(folders) == len(leaderboard(RESULTS))
+    for folder in folders:
+        run = open_run(folder)
+        assert run.record["environment"]["git"].strip("0123456789abcdef") == "", folder
+        assert run.record["run"] == folder.name, folder
+        assert run.record["command"]["overrides"], folder
+        assert len(run.asked) >= 64, folder
+
+
+@pytest.mark.parametrize(("task", "noise_std", "method"), AGAIN)
+def test_a_cell_has_the_name_of_its_committed_run(task, noise_std, method, cell_config, photos):
+    cell = (f"task={task}", f"task.noise_std={noise_std}", f"method={method}")
+    name = assemble(cell_config("experiment=reproduce_photos", *cell)).name
+    assert layout.RunPlace(photos, "photos64", task, method, name).folder.is_dir()
 
 
 @pytest.mark.slow
@@ -47,9 +75,8 @@ def test_a_cell_run_again_agrees(task, noise_std, method, cell_config):
     """The same run by name, and its numbers to what bfloat16 on another processor, or other threads, may move."""
     cell = (f"task={task}", f"task.noise_std={noise_std}", f"method={method}")
     folder = run_cell(cell_config("experiment=reproduce_photos", *cell))
-    again = pd.read_parquet(folder / "images.parquet")
-    written = pd.read_csv(RESULTS / "leaderboard.csv", dtype={"run": str}).set_index(["task", "noise_std", "method"])
-    row = written.loc[(task, noise_std, method)]
+    again = open_run(folder).images
+    row = leaderboard(RESULTS).set_index(["task", "noise_std", "method"]).loc[(task, noise_std, method)]
     assert (folder.name, len(again)) == (row["run"], row["n"])
     assert again["psnr"].mean() == pytest.approx(row["psnr"], abs=0.05)
     assert again["lpips_alex"].mean() == pytest.approx(row["lpips_alex"], abs=0.003)
@@ -60,8 +87,10 @@ def test_an_exact_cell_run_again_agrees(experiment, dataset, task, noise_std, me
     """To what the order of sums in float64 may move on another processor, or with other threads."""
     cell = (f"dataset={dataset}", f"task={task}", f"task.noise_std={noise_std}", f"method={method}")
     folder = run_cell(cell_config(f"experiment={experiment}", *cell))
-    again, scenes = pd.read_parquet(folder / "images.parquet"), pd.read_parquet(folder / "oracle.parquet")
-    written = pd.read_csv(ORACLE / dataset / "leaderboard.csv", dtype={"run": str}).set_index("run").loc[folder.name]
+    run = open_run(folder)
+    again, scenes = run.images, run.scenes
+    written = leaderboard(ORACLE / dataset).set_index("run").loc[folder.name]
+    assert run.problem.name == written["problem"]
     assert (written["task"], written["noise_std"], written["n"]) == (task, noise_std, len(again))
     assert again["map_gap"].median() == pytest.approx(written["map_gap"], rel=1e-3, abs=1e-6)
     assert again["residual"].mean() == pytest.approx(written["residual"], rel=1e-3, abs=1e-9)

@@ -5,7 +5,7 @@ from PIL import Image
 
 from vml_bench import cli, doctor
 from vml_bench.errors import InputError
-from vml_bench.fetch import catalogue, obtain
+from vml_bench.weights import catalogue, obtain
 
 
 @pytest.fixture

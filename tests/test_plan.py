@@ -3,10 +3,10 @@ import pytest
 
 from vml_bench.errors import InputError
 from vml_bench.plan import calibrate, count, format_devices, format_plan, images_of, on_devices, plan, spread
-from vml_bench.runner.cell import run_cell
 from vml_bench.runner.compute import Compute, ComputedPrior
 from vml_bench.runner.device import choose_device
 from vml_bench.runner.resources import build
+from vml_bench.runner.run import run_cell
 
 
 @pytest.mark.parametrize("method", ["pinv", "ddrm", "dps", "vml_map_pre", "vml_fixed_point"])
@@ -76,9 +76,14 @@ def test_the_longest_cell_bounds_a_sweep_until_it_is_divided():
 
 
 def test_missing_weights_that_the_user_named_are_an_error(cell_config):
-    config = cell_config("task=sr4", "method=pinv", "prior.checkpoint=/none.safetensors")
     with pytest.raises(InputError, match=r"/none\.safetensors does not exist"):
-        plan([config])
+        plan([cell_config("task=sr4", "method=ddrm", "prior.checkpoint=/none.safetensors")])
+
+
+def test_a_method_that_asks_no_prior_needs_none_and_costs_no_network_time(cell_config):
+    frame = plan([cell_config("task=sr4", "method=pinv", "prior.checkpoint=/none.safetensors", "runner.limit=2")])
+    assert (frame.nfe[0], frame.hours[0], frame.images[0]) == (0, 0.0, 2)
+    assert "0 network evaluations" in format_plan(frame)
 
 
 def test_the_calibration_times_both_passes(cell_config):

@@ -12,28 +12,30 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.run_folders import write_run
+from tests.run_folders import originals, write_oracle_run, write_run
 from vml_bench.cli import main
 from vml_bench.errors import InputError
 from vml_bench.metrics.frechet import frechet_distance
-from vml_bench.metrics.weights import lpips_network, trunk_file
+from vml_bench.metrics.perceptual import lpips_network
 from vml_bench.protocols import format_report, rescore, write
 from vml_bench.protocols.scores import averaging, stretch
+from vml_bench.store import layout
+from vml_bench.weights.lpips import trunk_file
 
 IDS = tuple(f"i{k}" for k in range(10))
 CPU = torch.device("cpu")
 
 
-def draw(folder: Path, run: Path) -> None:
+def draw(results: Path, run: Path) -> None:
     """Ten 40×40 originals of mild contrast, and restorations with noise; every PSNR and LPIPS differs."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:40, :40]
     for i, image_id in enumerate(IDS):
         waves = 120 + (60 + 4 * i) * np.sin(x[..., None] / (2 + i) + np.arange(3)) * np.cos(y[..., None] / 6)
-        for where, noise in ((folder / "references" / "toy", 0), (run / "recon", 6 + 3 * i)):
+        for where, noise in ((originals(results), 0), (run / layout.PICTURES, 6 + 3 * i)):
             where.mkdir(parents=True, exist_ok=True)
             pixels = (waves + noise * rng.normal(size=waves.shape)).clip(0, 255).round().astype(np.uint8)
-            Image.fromarray(pixels).save(where / f"{image_id}.png")
+            Image.fromarray(pixels).save(layout.picture(where, image_id))
 
 
 def pixels(file: Path) -> np.ndarray:
@@ -42,12 +44,18 @@ def pixels(file: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A run whose last image diverged, beside one at another noise level and one of another method."""
+    """A run whose last image diverged, beside one at another noise level and others that differ in more than that."""
     results = tmp_path_factory.mktemp("results")
     scores = {"ids": IDS, "psnr": np.arange(10.0), "lpips": np.linspace(0.1, 0.2, 10)}
     run = write_run(results, **scores, diverged=IDS[-1:])
     write_run(results, run="louder0000", **{**scores, "psnr": np.full(10, 15.0)}, noise_std=0.1)
     write_run(results, "ddrm", run="another000", **scores, noise_std=0.2)
+    further = {**scores, "noise_std": 0.3}
+    write_run(results, run="operator00", **further, asked={"operator": {"BlockAverage": {"factor": 2}}})
+    write_run(results, run="pictures00", **further, asked={"images": "2222222222"})
+    write_run(results, run="seed000000", **further, asked={"seed": 1})
+    write_run(results, run="settings00", **further, record={"settings": {"eta": 0.5}})
+    write_run(results, run="prior00000", **further, record={"prior": {"name": "mine", "hash": "ffffffffff"}})
     draw(results, run)
     return run
 
@@ -65,8 +73,8 @@ def report(folder, tmp_path_factory) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def pairs(folder) -> list[tuple[np.ndarray, np.ndarray]]:
-    originals = folder.parents[4] / "references" / "toy"
-    return [(pixels(folder / "recon" / f"{i}.png"), pixels(originals / f"{i}.png")) for i in IDS[:-1]]
+    where = folder / layout.PICTURES, originals(folder.parents[4])
+    return [tuple(pixels(layout.picture(pictures, i)) for pictures in where) for i in IDS[:-1]]
 
 
 def row(report: pd.DataFrame, convention: str, metric: str, setting: str = "") -> pd.Series:
@@ -156,8 +164,8 @@ def test_half_of_the_images_stand_for_a_smaller_sample(report, pairs):
 
 def test_the_frechet_distance_is_the_leaderboards(report, folder):
     arrays = []
-    for where in (folder, folder.parents[4] / "references" / "toy"):
-        with np.load(where / "features_alex.npz") as stored:
+    for where in (folder, originals(folder.parents[4])):
+        with np.load(where / layout.COMPLETED.format(network="alex")) as stored:
             assert stored["ids"].tolist() == list(IDS[:-1])
             arrays.append(stored["alex"])
     found = row(report, "leaderboard", "fd_alex")
@@ -182,6 +190,24 @@ def test_another_noise_level_is_compared_on_the_same_images(report):
     assert louder["note"] == ""
 
 
+def test_only_runs_that_were_asked_and_set_alike_stand_for_another_noise_level(report):
+    levels = report[report["convention"] == "noise level"]
+    assert set(levels["setting"]) == {"σ_y = 0.1 (run louder0000)"}
+
+
+def test_what_else_a_run_at_another_noise_level_computed_otherwise_is_said(tmp_path):
+    scores = {"ids": IDS[:2], "psnr": [20.0, 21.0], "lpips": [0.1, 0.2]}
+    run = write_run(tmp_path, **scores)
+    form = {"problem": "other", "method": {"pinv": {"schedule": {"EDMSchedule": {"levels": 50}}}}}
+    half = {"form": {**form, "prior": "0f1e2d3c4b", "compute": {"dtype": "bfloat16"}}}
+    write_run(tmp_path, run="louder0000", **scores, noise_std=0.1, record=half)
+    draw(tmp_path, run)
+    frame = rescore(run, CPU)
+    said = "differs in compute.dtype, method.schedule, method.schedule.levels too"
+    assert row(frame, "noise level", "psnr")["note"] == said
+    assert "shipped@0f1e2d3c" in format_report(frame).splitlines()[0]
+
+
 def test_without_another_noise_level_the_report_says_how_to_have_one(tmp_path):
     run = write_run(tmp_path, ids=IDS[:1], psnr=[20.0], lpips=[0.1], synthetic=True)
     draw(tmp_path, run)
@@ -201,7 +227,7 @@ def test_the_command_writes_beside_the_run(report, folder, capsys):
     assert "| LPIPS network | VGG16 instead of AlexNet | lpips\\_vgg |" in markdown
     assert "Synthetic" not in markdown
     assert paths[1].read_text().count("\n| ") == len(report) + 2
-    for wrong in (folder.parent, folder / "recon", folder / "nowhere"):
+    for wrong in (folder.parent, folder / layout.PICTURES, folder / "nowhere"):
         with pytest.raises(SystemExit) as caught:
             main(["protocols", str(wrong)])
         assert caught.value.code == 2
@@ -214,3 +240,5 @@ def test_a_run_without_a_usable_image_or_with_a_picture_gone_is_refused(tmp_path
         rescore(lost, CPU)
     with pytest.raises(InputError, match=r"a\.png is missing"):
         rescore(write_run(tmp_path, "ddrm"), CPU)
+    with pytest.raises(InputError, match="keeps no pictures"):
+        rescore(write_oracle_run(tmp_path), CPU)

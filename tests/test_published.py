@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from vml_bench.published.claims import METRICS
 from vml_bench.published.compare import verdict
 from vml_bench.published.render import to_markdown
 
-PAPER = [  # design, section 9
+PAPER = [  # as the paper words and prints them
     ("Gaussian Deblurring", "FFHQ 256 (val)", "FID", 84.88),
     ("Image Inpainting", "FFHQ 256 (val)", "FID", 52.76),
     ("4x super-resolution", "FFHQ 256 (val)", "FID", 52.2),
@@ -201,6 +202,34 @@ def test_what_is_known_of_the_protocol_is_set_against_the_run(content, written, 
     assert expected.replace("_", r"\_") in markdown
     assert "does not know: the network" in markdown
     assert "rescales &lt;b&gt;" in markdown
+
+
+def test_a_run_that_is_not_what_its_names_say_is_told_from_one_that_is(content, written, tmp_path):
+    published = read_published(written(content))
+    scores = {"ids": ["a", "b", "c", "d"], "psnr": np.arange(4.0), "lpips": np.full(4, 0.2)}
+    write_run(tmp_path, "dps", "plain", **scores)
+    write_run(tmp_path, "dps", "half", **scores, record={"settings": {"eta": 0.5}})
+    write_run(tmp_path, "dps", "twice", **scores, asked={"operator": {"BlockAverage": {"factor": 2}}})
+    write_run(tmp_path, "dps", "other", **scores, asked={"operator": {"Bicubic": {"factor": 4}}})
+    write_run(tmp_path, "dps", "mine", **scores, record={"prior": {"name": "mine", "hash": "ffffffffff"}})
+    write_run(tmp_path, "vml_map", "early", ids=["a", "b"], psnr=np.arange(2.0), lpips=np.full(2, 0.2))
+    rows = compare(published.about("toy"), build(tmp_path, "toy")[0])
+    rows = rows[(rows["convention"] == "lpips_alex") & (rows["task"] == "sr4")].set_index("run")
+    assert rows["note"].to_dict() == {
+        "plain": "",
+        "half": "method with eta=0.5, not as configured",
+        "twice": "task with factor=2, not as configured",
+        "other": "task with operator=Bicubic, not as configured",
+        "mine": "",
+        "early": "on 2 of the 4 images of its table",
+    }
+    assert rows["problem"].nunique() == 3
+    assert rows.loc[["half", "plain"], "settings"].tolist() == ["eta=0.5", ""]
+    assert rows.loc[["mine", "plain"], "prior"].tolist() == ["mine@ffffffff", "shipped@0f1e2d3c"]
+    text = re.sub(" +", " ", format_comparison(rows.reset_index(), "toy"))
+    assert "sr4 · operator BlockAverage, factor 2 0.05 dps (twice)" in text
+    assert "dps · mine@ffffffff (mine) mine@ffffffff" in text
+    assert "dps · eta=0.5 · shipped@0f1e2d3c (half)" in text
 
 
 def test_fid_names_the_command_that_scores_it(content, written, tmp_path):

@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
+import torch
 
 from vml_bench.cli import main
-from vml_bench.runner.cell import run_cell
-from vml_bench.runner.provenance import run_name
+from vml_bench.contract import ImageSet
+from vml_bench.noise import ImageNoise
+from vml_bench.runner.run import run_cell
 from vml_bench.verify import mending, summary, verify
-from vml_bench.verify.command import command, composed
-from vml_bench.verify.folder import Originals, RunFolder
+from vml_bench.verify.record import differing
 
-PICTURES = ("task=sr4", "method=pinv", "runner.limit=3", "runner.batch_size=2")
+PICTURES = ("task=sr4", "method=wiener", "runner.limit=3", "runner.batch_size=2")
 EXACT = ("dataset=gmm_vector", "dataset.problems=2", "dataset.repeats=3", "task=random_projection", "method=pinv")
+IMAGES, SCENES, FEATURES, RECORD, CONFIG = "images.parquet", "oracle.parquet", "features.npz", "run.json", "config.yaml"
+
+
+@dataclass(frozen=True)
+class OffGrid(ImageSet):
+    """Images whose values are on no 8-bit grid."""
+
+    name: str = "off_grid"
+    ids: tuple[str, ...] = ("a", "b", "c")
+    image_shape: tuple[int, int, int] = (3, 32, 32)
+
+    def load(self, image_id):
+        return ImageNoise(0, [image_id], "image").randn_like(torch.zeros(1, *self.image_shape))[0].tanh()
+
+
+def run(results, *overrides):
+    """Run a cell as the command line does."""
+    main(["run", *overrides, f"runner.results_dir={results}"])
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +51,15 @@ def finished(tmp_path_factory):
     """A results folder with one run whose pictures are kept and one against an exact posterior."""
     results = tmp_path_factory.mktemp("finished")
     for cell in (PICTURES, EXACT):
-        run_cell(composed([*cell, f"runner.results_dir={results}"]))
+        run(results, *cell)
     return results
+
+
+@pytest.fixture(scope="module")
+def off_grid(tmp_path_factory):
+    """A results folder with a run on all images of a data set that no PNG can hold."""
+    images = ("dataset.name=off_grid", "dataset.images._target_=tests.test_verify.OffGrid", "~dataset.images.split")
+    return run(tmp_path_factory.mktemp("off_grid"), "task=sr4", "method=pinv", *images)
 
 
 @pytest.fixture
@@ -40,7 +69,7 @@ def results(finished, tmp_path):
 
 
 def folder_of(results, dataset="photos64"):
-    (folder,) = (file.parent for file in results.glob(f"runs/{dataset}/*/*/*/config.yaml"))
+    (folder,) = results.glob(f"runs/{dataset}/*/*/*")
     return folder
 
 
@@ -69,7 +98,7 @@ def mend(text):
     commands = [shlex.split(line) for line in text.splitlines() if line.startswith(("rm ", "vml-bench run "))]
     for words in commands:
         if words[0] == "vml-bench":
-            run_cell(composed(words[2:]))
+            main(words[1:])
         elif words[1] == "-r":
             shutil.rmtree(words[-1])
         else:
@@ -99,11 +128,11 @@ def picture(folder):
     return sorted((folder / "recon").glob("*.png"))[1]
 
 
-def reference(folder, index=0):
-    return sorted((folder.parents[4] / "references" / "photos64").glob("*.png"))[index]
+def original(folder, index=0):
+    return sorted(folder.parents[4].glob("originals/*/*/*.png"))[index]
 
 
-def edit_table(folder, edit, name="images.parquet"):
+def edit_table(folder, edit, name=IMAGES):
     """Write a table again as `edit` makes it, a frame -> a frame or None where it changed the one given."""
     rows = pd.read_parquet(folder / name)
     edited = edit(rows)
@@ -127,10 +156,10 @@ def forget(file):
 
 
 def edit_features(folder, edit):
-    with np.load(folder / "features.npz") as stored:
+    with np.load(folder / FEATURES) as stored:
         arrays = dict(stored)
     edit(arrays)
-    np.savez(folder / "features.npz", **arrays)
+    np.savez(folder / FEATURES, **arrays)
 
 
 def drop_feature(arrays):
@@ -141,15 +170,27 @@ def spoil_feature(arrays):
     arrays["alex"][0, 3] = np.nan
 
 
-def edit_json(folder, **values):
-    record = json.loads((folder / "run.json").read_text()) | values
-    (folder / "run.json").write_text(json.dumps(record))
+def edit_record(folder, **values):
+    record = json.loads((folder / RECORD).read_text()) | values
+    (folder / RECORD).write_text(json.dumps(record))
+
+
+def edit_form(folder, which):
+    """Change what a record says of the problem or of the run, and not its name."""
+    record = json.loads((folder / RECORD).read_text())
+    form = record["problem"]["form"] if which == "problem" else record["form"]["method"]["Wiener"]
+    form["seed"] = 7
+    (folder / RECORD).write_text(json.dumps(record))
 
 
 def edit_config(folder, old, new):
-    text = (folder / "config.yaml").read_text()
+    text = (folder / CONFIG).read_text()
     assert old in text
-    (folder / "config.yaml").write_text(text.replace(old, new))
+    (folder / CONFIG).write_text(text.replace(old, new))
+
+
+def settings(old, new):
+    return lambda folder: edit_config(folder, old, new)
 
 
 DAMAGE = {
@@ -157,46 +198,67 @@ DAMAGE = {
     "picture with a flipped byte": (lambda f: flip(picture(f)), "recon", "sha256 is another"),
     "picture removed": (lambda f: picture(f).unlink(), "recon", "is missing"),
     "pictures swapped": (lambda f: swap(f / "recon"), "recon", "sha256 is another"),
-    "rows truncated": (lambda f: cut(f / "images.parquet"), "images.parquet", "cannot be read"),
-    "rows with a flipped byte": (lambda f: flip(f / "images.parquet", 0.03), "images.parquet", "cannot be read"),
-    "rows removed": (lambda f: (f / "images.parquet").unlink(), "images.parquet", "unfinished: 0 of 3"),
-    "row removed": (lambda f: edit_table(f, lambda t: t.drop(1)), "images.parquet", "unfinished: 2 of 3, without chel"),
-    "row twice": (lambda f: edit_table(f, lambda t: pd.concat([t, t[:1]])), "images.parquet", "-192-064' twice"),
-    "row of another image": (lambda f: edit_table(f, foreign), "images.parquet", "'stranger', which the run was not"),
-    "score not a number": (lambda f: edit_table(f, put("ssim", np.nan)), "images.parquet", "is ok, but ssim is nan"),
-    "score of a diverged image": (lambda f: edit_table(f, put("status", "diverged")), "images.parquet", "but psnr is"),
-    "unknown status": (lambda f: edit_table(f, put("status", "fine")), "images.parquet", "status is 'fine'"),
-    "effort not a number": (lambda f: edit_table(f, put("seconds", np.inf)), "images.parquet", "seconds is inf"),
+    "rows truncated": (lambda f: cut(f / IMAGES), IMAGES, "cannot be read"),
+    "rows with a flipped byte": (lambda f: flip(f / IMAGES, 0.03), IMAGES, "cannot be read"),
+    "rows removed": (lambda f: (f / IMAGES).unlink(), IMAGES, "unfinished: 0 of 3"),
+    "row removed": (lambda f: edit_table(f, lambda t: t.drop(1)), IMAGES, "unfinished: 2 of 3, without chel"),
+    "row twice": (lambda f: edit_table(f, lambda t: pd.concat([t, t[:1]])), IMAGES, "-192-064' twice"),
+    "row of another image": (lambda f: edit_table(f, foreign), IMAGES, "'stranger', which the run was not"),
+    "score not a number": (lambda f: edit_table(f, put("ssim", np.nan)), IMAGES, "is ok, but ssim is nan"),
+    "score of a diverged image": (lambda f: edit_table(f, put("status", "diverged")), IMAGES, "but psnr is"),
+    "unknown status": (lambda f: edit_table(f, put("status", "fine")), IMAGES, "status is 'fine'"),
+    "effort not a number": (lambda f: edit_table(f, put("seconds", np.inf)), IMAGES, "seconds is inf"),
+    "residual not a number": (lambda f: edit_table(f, put("residual", np.nan)), IMAGES, "residual is nan"),
     "score of another picture": (lambda f: edit_table(f, put("psnr", 31.0)), "recon", "its row says 31.000"),
-    "score column lost": (
-        lambda f: edit_table(f, lambda t: t.drop(columns="ssim")),
-        "images.parquet",
-        "numbers 'ssim'",
-    ),
-    "features truncated": (lambda f: cut(f / "features.npz"), "features.npz", "cannot be read"),
-    "features with a flipped byte": (lambda f: flip(f / "features.npz"), "features.npz", "cannot be read"),
-    "features removed": (lambda f: (f / "features.npz").unlink(), "features.npz", "has no 'alex' of astronaut"),
-    "feature lost": (lambda f: edit_features(f, drop_feature), "features.npz", "has no 'alex' of astronaut-192-064"),
-    "feature not a number": (lambda f: edit_features(f, spoil_feature), "features.npz", "no finite 'alex' of 'astron"),
-    "configuration changed": (lambda f: edit_config(f, "noise_std: 0.05", "noise_std: 0.1"), "config.yaml", "named by"),
+    "score column lost": (lambda f: edit_table(f, lambda t: t.drop(columns="ssim")), IMAGES, "numbers 'ssim'"),
+    "features truncated": (lambda f: cut(f / FEATURES), FEATURES, "cannot be read"),
+    "features with a flipped byte": (lambda f: flip(f / FEATURES), FEATURES, "cannot be read"),
+    "features removed": (lambda f: (f / FEATURES).unlink(), FEATURES, "has no 'alex' of astronaut"),
+    "feature lost": (lambda f: edit_features(f, drop_feature), FEATURES, "has no 'alex' of astronaut-192-064"),
+    "feature not a number": (lambda f: edit_features(f, spoil_feature), FEATURES, "no finite 'alex' of 'astron"),
+    "noise level edited": (settings("noise_std: 0.05", "noise_std: 0.1"), CONFIG, "task.noise_std=0.1, the run is of"),
+    "seed edited": (settings("seed: 0", "seed: 7"), CONFIG, "seed=7, the run is of 0"),
+    "setting edited": (settings("signal_std: 0.7", "signal_std: 0.6"), CONFIG, "method.sampler.signal_std=0.6"),
+    "method edited": (settings("wiener.Wiener", "pinv.Pinv"), CONFIG, "_target_=baselines.pinv.Pinv, the run is of W"),
+    "operator edited": (settings("factor: 4", "factor: 2"), CONFIG, "task.operator.factor=2, the run is of 4"),
+    "compute edited": (settings("dtype: float32", "dtype: bfloat16"), CONFIG, "compute.dtype=bfloat16"),
     "configuration of another task": (
-        lambda f: edit_config(f, "name: sr4", "name: sr8"),
-        "config.yaml",
-        "task.name=sr8",
+        settings("name: sr4", "name: sr8"),
+        CONFIG,
+        "says task.name=sr8, the run is of sr4",
     ),
-    "configuration no YAML": (lambda f: (f / "config.yaml").write_text("{"), "config.yaml", "cannot be read"),
-    "configuration removed": (lambda f: (f / "config.yaml").unlink(), "config.yaml", "is missing"),
-    "record truncated": (lambda f: cut(f / "run.json"), "run.json", "cannot be read"),
-    "record removed": (lambda f: (f / "run.json").unlink(), "run.json", "is missing"),
-    "record of another run": (lambda f: edit_json(f, run="0" * 10), "run.json", "says run=0000000000"),
-    "record of another seed": (lambda f: edit_json(f, seed=7), "run.json", "says seed=7, the run is of 0"),
-    "original truncated": (lambda f: cut(reference(f)), "references/photos64", "sha256 is another"),
-    "originals swapped": (lambda f: swap(reference(f).parent), "references/photos64", "sha256 is another"),
-    "original removed": (lambda f: reference(f).unlink(), "references/photos64", "is missing"),
-    "original forgotten": (lambda f: forget(reference(f)), "references/photos64", "lacks astronaut-192-064"),
-    "originals' hashes truncated": (lambda f: cut(reference(f).parent / "images.parquet"), "images.parquet", "be read"),
-    "originals' features truncated": (lambda f: cut(reference(f).parent / "features.npz"), "references", "be read"),
-    "measurement truncated": (lambda f: cut(next(f.parents[1].glob("measurements/*/*.png"))), "measurements", ""),
+    "configuration without a name": (settings("name: sr4", "nome: sr4"), CONFIG, "it lacks 'name'"),
+    "configuration no YAML": (lambda f: (f / CONFIG).write_text("{"), CONFIG, "cannot be read"),
+    "configuration removed": (lambda f: (f / CONFIG).unlink(), CONFIG, "is missing"),
+    "record of another run": (lambda f: edit_record(f, run="0" * 10), RECORD, "says run=0000000000, the run is of"),
+    "record of another seed": (lambda f: edit_record(f, seed=7), RECORD, "says seed=7, the run is of 0"),
+    "record of another task": (lambda f: edit_record(f, task="sr8"), RECORD, "says task=sr8, the run is of sr4"),
+    "record of other settings": (lambda f: edit_record(f, settings={"signal_std": 2}), RECORD, "settings.signal_std=2"),
+    "record of another problem": (lambda f: edit_form(f, "problem"), RECORD, "says problem.name="),
+    "record of another method": (lambda f: edit_form(f, "method"), RECORD, "says form="),
+    "record lists an image twice": (lambda f: edit_record(f, ids=["astronaut-192-064"] * 2), RECORD, "an image twice"),
+    "original truncated": (lambda f: cut(original(f)), "originals/photos64", "sha256 is another"),
+    "originals swapped": (lambda f: swap(original(f).parent), "originals/photos64", "sha256 is another"),
+    "original removed": (lambda f: original(f).unlink(), "originals/photos64", "is missing"),
+    "original forgotten": (lambda f: forget(original(f)), "originals/photos64", "lacks astronaut-192-064"),
+    "originals' hashes truncated": (lambda f: cut(original(f).parent / IMAGES), IMAGES, "be read"),
+    "originals' pixels not hashed": (
+        lambda f: edit_table(original(f).parent, lambda t: t.drop(columns="pixels")),
+        IMAGES,
+        "no hash of the pixels of astronaut",
+    ),
+    "originals' features truncated": (lambda f: cut(original(f).parent / FEATURES), "originals", "be read"),
+    "originals' feature lost": (
+        lambda f: edit_features(original(f).parent, drop_feature),
+        "originals",
+        "has no 'alex'",
+    ),
+    "originals' feature not a number": (
+        lambda f: edit_features(original(f).parent, spoil_feature),
+        "originals",
+        "no finite 'alex' of 'astron",
+    ),
+    "measurement truncated": (lambda f: cut(next(f.parents[4].glob("measurements/*/*/*/*.png"))), "measurements", ""),
 }
 
 
@@ -225,11 +287,11 @@ def test_damage_is_named_and_what_is_printed_mends_it(results, name, capsys):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda f: (f / "oracle.parquet").unlink(), "is missing"),
-        (lambda f: cut(f / "oracle.parquet"), "cannot be read"),
-        (lambda f: edit_table(f, put("repeats", 9), "oracle.parquet"), "scenes and repeats of the rows"),
-        (lambda f: edit_table(f, lambda t: t.drop(0), "oracle.parquet"), "scenes and repeats of the rows"),
-        (lambda f: edit_table(f, put("sw2", np.nan), "oracle.parquet"), "scores that are no numbers"),
+        (lambda f: (f / SCENES).unlink(), "is missing"),
+        (lambda f: cut(f / SCENES), "cannot be read"),
+        (lambda f: edit_table(f, put("repeats", 9), SCENES), "scenes and repeats of the rows"),
+        (lambda f: edit_table(f, lambda t: t.drop(0), SCENES), "scenes and repeats of the rows"),
+        (lambda f: edit_table(f, put("sw2", np.nan), SCENES), "scores that are no numbers"),
         (lambda f: edit_table(f, put("map_gap", np.nan)), "is ok, but map_gap is nan"),
         (lambda f: edit_features(f, drop_feature), "has no 'restored' of p000-r00"),
     ],
@@ -256,28 +318,31 @@ def test_older_rows_without_hashes_are_held_to_their_pictures_and_scores(results
     assert problems(results) == []
 
 
-def test_originals_of_other_images_than_the_runs_are_named(results):
-    folder = folder_of(results)
-    made = json.loads((folder / "run.json").read_text())
-    files = made["files"] | {made["ids"][2]: "0" * 64}
-    edit_json(folder, manifest="0" * 64, files=files)
-    (problem,) = problems(results)
-    assert problem.file.stem == made["ids"][2]
-    assert "is not the image that photos64/sr4/pinv" in problem.what
-    edit_json(folder, manifest="0" * 64, files=dict.fromkeys(files, "1" * 64))
-    (problem,) = problems(results)
-    assert "other images than" in problem.what
+def test_a_data_set_off_the_8_bit_grid_verifies(off_grid, capsys):
+    main(["verify", "--results", str(off_grid)])
+    assert capsys.readouterr().out.strip() == "1 run, 3 images, 3 originals checked: no problems, no notes"
+
+
+def test_originals_of_other_images_than_they_are_named_by_are_found(off_grid, tmp_path, capsys):
+    results = shutil.copytree(off_grid, tmp_path / "results")
+    folder = original(folder_of(results, "off_grid")).parent
+    edit_table(folder, put("pixels", "0" * 64))
+    text = printed(capsys, results)
+    assert f"originals/off_grid/{folder.name}: holds other images than it is named by" in text
+    assert f"rm -r {folder}" in text
+    mend(text)
+    assert problems(results) == []
 
 
 def test_an_id_that_leads_out_of_the_folder_is_refused_by_name(results, capsys):
     folder = folder_of(results)
     edit_table(folder, put("image_id", "../../../escape\n"))
-    edit_table(reference(folder).parent, put("image_id", "../escape"))
+    edit_table(original(folder).parent, put("image_id", "../escape"))
     text = printed(capsys, results)
     assert "'../../../escape\\n', which names no file" in text
     assert "'../escape', which names no file" in text
     removed = [shlex.split(line)[-1] for line in text.splitlines() if line.startswith("rm ")]
-    assert removed == [str(folder / "images.parquet"), str(reference(folder).parent / "images.parquet")]
+    assert removed == [str(folder / IMAGES), str(original(folder).parent / IMAGES)]
     mend(text)
     assert problems(results) == []
 
@@ -306,9 +371,9 @@ def test_features_completed_later_are_completed_again_where_they_are_damaged(res
 
 def test_runs_of_which_only_tables_are_archived_are_checked_for_the_rest(results):
     folder = folder_of(results)
-    shutil.rmtree(results / "references")
+    shutil.rmtree(results / "originals")
     shutil.rmtree(folder / "recon")
-    (folder / "features.npz").unlink()
+    (folder / FEATURES).unlink()
     (note,) = notes(results)
     assert "1 runs without recon/" in note.what
     edit_table(folder, put("ssim", np.nan))
@@ -318,16 +383,16 @@ def test_runs_of_which_only_tables_are_archived_are_checked_for_the_rest(results
 
 def test_parts_not_merged_yet_are_rows_too(results):
     folder = folder_of(results)
-    rows = pd.read_parquet(folder / "images.parquet")
-    with np.load(folder / "features.npz") as stored:
+    rows = pd.read_parquet(folder / IMAGES)
+    with np.load(folder / FEATURES) as stored:
         rows["features/alex"] = list(stored["alex"])
     (folder / "parts").mkdir(exist_ok=True)
     rows.to_parquet(folder / "parts" / "000000-aa.parquet", index=False)
-    for name in ("images.parquet", "features.npz"):
+    for name in (IMAGES, FEATURES):
         (folder / name).unlink()
     assert problems(results) == []
     cut(folder / "parts" / "000000-aa.parquet")
-    assert {problem.file.name for problem in problems(results)} >= {"000000-aa.parquet", "images.parquet"}
+    assert {problem.file.name for problem in problems(results)} >= {"000000-aa.parquet", IMAGES}
 
 
 def test_without_a_run_there_is_nothing_to_verify(tmp_path, capsys):
@@ -342,54 +407,90 @@ def test_what_is_summed_up(results):
     assert summary(verify(results)) == "2 runs, 9 images, 3 originals checked: 1 problem, no notes"
 
 
-def begun(tmp_path, *overrides):
-    """The folder of a run with nothing but its configuration in it."""
-    config = composed(overrides)
-    path = tmp_path / "runs" / config.dataset.name / config.task.name / config.method.name / run_name(config)
-    path.mkdir(parents=True)
-    (path / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-    return RunFolder(tmp_path, path, Originals(tmp_path / "references" / config.dataset.name))
+def test_the_command_is_the_one_that_was_given_with_as_many_images_and_these_results(results):
+    picture(folder_of(results)).unlink()
+    (folder_of(results, "gmm_vector") / SCENES).unlink()
+    lines = [mending(checked, results)[-1] for checked in verify(results) if checked.problems]
+    assert lines == [
+        shlex.join(["vml-bench", "run", *EXACT, f"runner.results_dir={results}"]),
+        shlex.join(["vml-bench", "run", *PICTURES[:2], "runner.limit=3", f"runner.results_dir={results}"]),
+    ]
+
+
+def test_what_is_printed_mends_a_run_of_a_configuration_folder_of_ones_own(tmp_path):
+    """In a shell, as it is printed: a method that only `--config-dir` knows, in a results folder with a space."""
+    own = tmp_path / "conf of mine" / "method"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("name: mine\nsampler: {_target_: baselines.wiener.Wiener, signal_std: 0.5}\n")
+    results = tmp_path / "my results"
+    main(["run", "--config-dir", str(own.parent), "method=mine", *PICTURES[2:], f"runner.results_dir='{results}'"])
+    damaged = picture(folder_of(results))
+    damaged.unlink()
+    (checked,) = (checked for checked in verify(results) if checked.problems)
+    script = "\n".join(mending(checked, results))
+    assert f"--config-dir '{own.parent}'" in script
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", "-ec", script], check=True, cwd=tmp_path, env={**os.environ, "PATH": path})
+    assert damaged.is_file()
+    assert problems(results) == []
 
 
 @pytest.mark.parametrize(
-    ("overrides", "keeps"),
+    "damage",
+    [lambda f: cut(f / RECORD), lambda f: (f / RECORD).unlink(), lambda f: edit_record(f, command=None, run="0")],
+    ids=["truncated", "removed", "without a command"],
+)
+def test_a_record_without_a_command_is_named_and_giving_the_command_again_mends_it(results, damage, capsys):
+    damage(folder_of(results))
+    text = printed(capsys, results, "--dataset", "photos64")
+    assert RECORD in text.splitlines()[0]
+    assert "# run.json records no command" in text
+    assert "vml-bench run" not in text
+    run(results, *PICTURES)
+    assert problems(results) == []
+
+
+def test_a_run_that_no_command_line_began_has_no_command(tmp_path, cell_config):
+    (run_cell(cell_config(*PICTURES)) / CONFIG).unlink()
+    (checked,) = (checked for checked in verify(tmp_path) if checked.problems)
+    assert checked.rerun is None
+    assert "records no command" in mending(checked, tmp_path)[-1]
+
+
+@pytest.mark.parametrize("name", ["../../../elsewhere", "..", "a/b", "a\\b", ""])
+def test_a_record_that_leads_out_of_the_results_is_not_followed(results, name):
+    folder = folder_of(results)
+    record = json.loads((folder / RECORD).read_text())
+    record["problem"]["form"]["images"] = name
+    edit_record(folder, problem=record["problem"])
+    (problem,) = problems(results, "photos64")
+    assert "names a folder" in problem.what
+    assert problem.remove is None
+
+
+def test_a_record_of_an_older_version_is_named(results):
+    folder = folder_of(results)
+    (folder / RECORD).write_text(json.dumps({"run": folder.name, "ids": []}))
+    (problem,) = problems(results, "photos64")
+    assert "older version" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("config", "told", "keys"),
     [
-        (["task=inpaint_random", "method=dps", "method.sampler.scale=6", "seed=3", "compute.dtype=bfloat16"], "seed=3"),
-        (["task.noise_std=0"], "task.noise_std=0"),
-        (["task.noise_std=0.0"], "task.noise_std=0.0"),
-        (["dataset=folder", "dataset.root='/some where/it\\'s'", "dataset.name=mine"], "it\\'s"),
-        (["dataset=ffhq256_1k", "dataset.root=/images", "metrics=fid"], "dataset.root=/images"),
-        (["dataset=gmm_2d", "task=random_projection", "task.operator.measurements=1"], "task.operator.measurements=1"),
-        (["dataset=gmm", "metrics.samples=32", "prior.model.seed=4"], "prior.model.seed=4"),
-        (["metrics=full", "prior.checkpoint='/a b/{x}.safetensors'"], "metrics=full"),
-        (
-            ["method=ddrm", "method.sampler.schedule._target_=my.Schedule", "+method.sampler.schedule.rho=5"],
-            "+method.sampler",
-        ),
-        (["method=ddrm", "~method.sampler.schedule.spacing"], "~method.sampler.schedule.spacing"),
-        (["+method.sampler.extra={a: [1, 2.5, null, 'true'], b: 'x\\\\'}"], "+method.sampler.extra"),
-        (["experiment=oracle_2d", "method=ddrm"], "dataset=gmm_2d"),
-        (["runner.limit=7", "method=tv"], "method=tv"),
+        ({"a": 0}, {"a": 0.0}, []),
+        ({"a": float("nan")}, {"a": float("nan")}, []),
+        ({"a": float("inf"), "b": "x"}, {"a": float("inf"), "c": 1}, []),
+        ({"a": [1, {"_target_": "m.C", "x": 1}]}, {"a": [1.0, {"C": {"x": 1.0, "y": 2}}]}, []),
+        ({"a": [1, {"_target_": "m.C", "x": 1}]}, {"a": [1.0, {"C": {"x": 2}}]}, ["a.1.x"]),
+        ({"a": [1, 2]}, {"a": [1]}, ["a"]),
+        ({"a": None}, {"a": {"C": {}}}, ["a"]),
+        ({"a": {"_target_": "m.C"}}, {"a": None}, ["a._target_"]),
+        ({"a": {"_target_": "m.C"}}, {"a": {"D": {}}}, ["a._target_"]),
+        ({"a": {"_target_": "m.load"}}, {"a": {"load": {}, "weights": "1"}}, []),
+        ({"a": {"x": "1"}}, {"a": {"x": 1}}, ["a.x"]),
+        (3, {"a": 1}, [""]),
     ],
 )
-def test_a_runs_command_composes_to_its_name(tmp_path, overrides, keeps):
-    run = begun(tmp_path, *overrides)
-    line = command(run)
-    words = shlex.split(line)
-    assert words[:2] == ["vml-bench", "run"]
-    again = composed(words[2:])
-    assert run_name(again) == run.path.name
-    assert again.runner.results_dir == str(tmp_path)
-    assert any(keeps in word for word in words)
-    if "root" in again.dataset:
-        assert again.dataset.root == run.config.dataset.root
-    assert len(words) <= len(overrides) + 7, line
-
-
-def test_what_no_command_makes_is_said(tmp_path):
-    run = begun(tmp_path, "seed=5", "method=tv")
-    text = (run.path / "config.yaml").read_text()
-    (run.path / "config.yaml").write_text(text.replace("seed: 5", "seed: 6"))
-    assert command(replace(run)) is None
-    (checked, *_) = verify(tmp_path)
-    assert "no command of this version" in mending(checked, tmp_path)[-1]
+def test_a_configuration_is_held_against_a_record_by_value(config, told, keys):
+    assert [key for key, _, _ in differing(config, told)] == keys

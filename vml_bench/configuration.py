@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent
 LARGEST = 1 << 20
-"""Bytes of a run's config.yaml; one of a sweep's largest cells has 4,000."""
+"""Bytes of a run's configuration; one of a sweep's largest cells has 4,000."""
 
 DEEPEST = 50
-"""Nesting of a run's config.yaml; libyaml's own recursion has no bound but the stack."""
+"""Nesting of a run's configuration; libyaml's own recursion has no bound but the stack."""
 UNUSUAL = re.compile(r"[&{]|^[ \t?:-]{50}", re.MULTILINE)
 """What a file must hold to have an alias or to nest deep without that many brackets; no run writes it."""
 
@@ -30,6 +32,51 @@ def published_file() -> Path:
     """What papers claim: `results/published.yaml` of the checkout, or its copy in the wheel."""
     checkout = PACKAGE.parent / "results" / "published.yaml"
     return checkout if checkout.is_file() else PACKAGE / "published.yaml"
+
+
+def option(group: str, choice: str, folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """One option of a configuration group with the options that it builds on, as plain data, not resolved.
+
+    Args:
+        group: "method", "task", …
+        choice: the option as an override names it, such as "ddrm" or "oracle/ddrm".
+        folders: further folders of configuration, searched first.
+
+    Raises:
+        OSError, ValueError: there is none, or it cannot be read.
+    """
+    file = next(
+        (f for f in (Path(folder, group, f"{choice}.yaml") for folder in (*folders, config_dir())) if f.is_file()), None
+    )
+    if file is None:
+        raise ValueError(f"there is no {group}={choice}")
+    own = read_config(file)
+    merged: dict[str, Any] = {}
+    defaults = own.pop("defaults", [])
+    for base in defaults if "_self_" in defaults else [*defaults, "_self_"]:
+        if base == "_self_":
+            merged = _merged(merged, own)
+        elif isinstance(base, str):
+            merged = _merged(merged, option(group, base, folders))
+    return merged
+
+
+@lru_cache(maxsize=8)
+def named_options(group: str) -> dict[str, dict[str, Any]]:
+    """Every option of a group of the project's own configuration that has a `name`, by that name."""
+    root = config_dir() / group
+    choices = [file.relative_to(root).with_suffix("").as_posix() for file in sorted(root.rglob("*.yaml"))]
+    found = {choice: option(group, choice) for choice in choices}
+    return {str(node["name"]): node for node in found.values() if "name" in node}
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries, the second over the first."""
+    out = dict(first)
+    for key, value in second.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = _merged(out[key], value) if both else value
+    return out
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -63,7 +110,7 @@ def read_config(file: Path) -> dict[str, Any]:
 
 
 def read_record(file: Path) -> dict[str, Any]:
-    """run.json, how a run was made.
+    """The record of a run, how it was made.
 
     Raises:
         OSError, ValueError: it cannot be read, or is no JSON object.

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
+from vml_bench.contract import Prior, PullBack
 from vml_bench.errors import InputError
-from vml_bench.priors.base import Prior
 
 JACOBIANS = ("reverse", "forward_difference")
 REACH = 0.1
 """How far a forward difference reaches, in units of σ; shorter ones drown in bfloat16's rounding."""
-
-
-class PullBack(Protocol):
-    """v ↦ Jᵀ v at one point: a vector-Jacobian product with J = ∂D/∂x."""
-
-    def __call__(self, v: Tensor, retain: bool = False) -> Tensor:
-        """Jᵀ v, (B, C, H, W) -> (B, C, H, W). `retain` keeps what a further call needs, and its memory."""
-        ...
 
 
 class Denoiser:

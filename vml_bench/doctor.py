@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vml_bench.errors import InputError
-from vml_bench.fetch.cache import cache_dir
-from vml_bench.fetch.catalogue import Weights, find
-from vml_bench.fetch.obtain import placed, table, verify
+from vml_bench.weights.cache import cache_dir
+from vml_bench.weights.catalogue import Weights, find
+from vml_bench.weights.check import verify
+from vml_bench.weights.obtain import placed, table
 
 
 @dataclass(frozen=True)

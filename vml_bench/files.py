@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,3 +41,9 @@ def sha256(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def write_json(path: str | Path, content: Mapping) -> None:
+    """Write a dictionary as indented JSON, whole or not at all, and through to the disk."""
+    with replacing(path, durable=True) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")

@@ -19,17 +19,17 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vml_bench.data import ImageSet
+from vml_bench.contract import ImageSet, Prior, needs_prior
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
-from vml_bench.priors.base import Prior, sigma_column
+from vml_bench.priors.base import sigma_column
 from vml_bench.priors.networks import published_names
 from vml_bench.priors.synthetic import synthetic_prior
-from vml_bench.runner.compute import Compute, ComputedPrior
+from vml_bench.runner.compute import Compute, ComputedPrior, NoPrior
 from vml_bench.runner.device import choose_device
 from vml_bench.runner.progress import clock
-from vml_bench.runner.resources import build, shared
+from vml_bench.runner.resources import build, build_operator, shared
 from vml_bench.runner.shard import shard_of
 from vml_bench.runner.validation import validate
 
@@ -37,7 +37,7 @@ PNG_SHARE = 0.52
 """Size of a PNG over that of its raw pixels at 256×256: mean 0.53 of ten FFHQ images, 0.51 of ten of ImageNet's."""
 ROW_BYTES = 16_000
 """Bytes an image beside its pictures: its row, and 2048 + 256 features in single precision."""
-EXACT_ROW_BYTES = 250
+EXACT_ROW_BYTES = 125
 """Bytes an image on a data set whose posterior is exact, beside its numbers in double precision: no picture is kept."""
 
 DEVICES = (1, 8, 64)
@@ -76,7 +76,7 @@ class Pass:
 
 def count(config: DictConfig, prior: Prior) -> tuple[int, int]:
     """(NFE, VJP) an image of a cell's method on its task, counted by running it on `StandardNormal`."""
-    operator = build(config.task.operator, "task")(image_shape=prior.image_shape).for_images(["plan"], config.seed)
+    operator = build_operator(config.task.operator, prior.image_shape, torch.float32).for_images(["plan"], config.seed)
     denoiser, noise = Denoiser(StandardNormal(prior)), ImageNoise(config.seed, ["plan"], "plan")
     black, noise_std = torch.zeros(1, *prior.image_shape), float(config.task.noise_std)
     y = operator.measure(black, noise_std, noise.randn_like(operator.forward(black)))
@@ -128,7 +128,9 @@ def images_of(config: DictConfig) -> tuple[int, bool]:
     """
     limit = config.runner.limit
     try:
-        images: ImageSet = shared("dataset", lambda: build(config.dataset.images, "dataset"), config.dataset.images)
+        images: ImageSet = shared(
+            "images to count", lambda: build(config.dataset.images, "dataset"), config.dataset.images
+        )
     except InputError as error:
         asked = [n for n in (limit, config.dataset.get("first")) if n]
         if not asked:
@@ -137,6 +139,18 @@ def images_of(config: DictConfig) -> tuple[int, bool]:
             ) from error
         return len(shard_of([""] * min(asked), config.runner.shard)), True
     return len(shard_of(images.ids[:limit], config.runner.shard)), False
+
+
+def shape_of(config: DictConfig) -> tuple[int, int, int]:
+    """(C, H, W) of a cell's images, or, where they are missing here, of those that its prior knows."""
+    try:
+        return tuple(
+            shared(
+                "images to count", lambda: build(config.dataset.images, "dataset"), config.dataset.images
+            ).image_shape
+        )
+    except InputError:
+        return tuple(prior_or_stand_in(config, torch.device("cpu"))[0].image_shape)
 
 
 def kept_bytes(config: DictConfig, prior: Prior) -> float:
@@ -165,9 +179,12 @@ def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
         device = choose_device(config.runner.device)
         batch_size = config.runner.batch_size if device.type == "cuda" else 1
         same = (config.prior, config.compute, device)
-        prior, stand_in = shared("prior to time", partial(prior_or_stand_in, config, device), *same)
-        cost = shared(f"pass at {batch_size}", partial(calibrate, prior, batch_size, device), *same)
         images, absent = images_of(config)
+        if needs_prior(get_class(config.method.sampler._target_)):
+            prior, stand_in = shared("prior to time", partial(prior_or_stand_in, config, device), *same)
+            cost = shared(f"pass at {batch_size}", partial(calibrate, prior, batch_size, device), *same)
+        else:
+            prior, cost, stand_in = NoPrior(shape_of(config)), Pass(0.0, 0.0), False
         if stand_in:
             missing[f"the weights of {config.prior.name}: arbitrary ones were timed in their place"] = None
         if absent:
@@ -241,7 +258,7 @@ def format_devices(frame: pd.DataFrame) -> str:
 
 def format_plan(frame: pd.DataFrame) -> str:
     """A plan as text: cells, totals, the time on several devices, the calibration and what was missing."""
-    first = frame.iloc[0]
+    first = frame.loc[frame.forward_seconds.idxmax()]
     table = frame[["dataset", "task", "noise_std", "method", "images", "nfe", "vjp"]].assign(
         time=[clock(hours * 3600) for hours in frame.hours]
     )

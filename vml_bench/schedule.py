@@ -67,7 +67,8 @@ class EDMSchedule:
                 f"set schedule.sigma_min and sigma_max within the prior's {prior.sigma_min:g} … {prior.sigma_max:g}",
             )
         ramp = torch.linspace(0, 1, self.levels, dtype=torch.float64)
-        roots = high ** (1 / self.rho) + ramp * (low ** (1 / self.rho) - high ** (1 / self.rho))
+        ends = torch.tensor([high, low], dtype=torch.float64) ** (1 / self.rho)
+        roots = torch.lerp(*ends, ramp)  # exact at both ends, also where ρ is small and they are far apart
         return _decreasing((roots**self.rho).clamp(low, high).tolist())
 
 

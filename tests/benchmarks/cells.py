@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
 from omegaconf import DictConfig
 from torch import Tensor
 
 from vml_bench.configuration import config_dir
+from vml_bench.contract import Prior, needs_prior
 from vml_bench.errors import InputError
 from vml_bench.plan import count
-from vml_bench.priors.base import Prior
 
 SIGMA = 1.0
 """Where the bare network is asked; its cost does not depend on σ."""
@@ -41,7 +42,7 @@ def families() -> dict[str, list[str]]:
 
 def uses_network(method: DictConfig) -> bool:
     """Whether a method asks the denoiser at all."""
-    return "schedule" in method.sampler
+    return needs_prior(get_class(method.sampler._target_))
 
 
 def shortened(config: DictConfig, prior: Prior, passes: int) -> tuple[DictConfig, int, int]:

@@ -20,11 +20,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tests.benchmarks.cells import configured
 from tests.benchmarks.paired import Work, interleave
 from tests.benchmarks.record import Benchmark, Table, begin, options, write
+from vml_bench.contract import Prior
 from vml_bench.data import PhotoCrops
 from vml_bench.denoiser import Denoiser
 from vml_bench.methods.steps import preconditioned_direction
 from vml_bench.noise import ImageNoise
-from vml_bench.priors.base import Prior
 from vml_bench.priors.synthetic import synthetic_prior
 from vml_bench.priors.unet import load_edm_prior
 from vml_bench.runner.compute import Compute, ComputedPrior, relative

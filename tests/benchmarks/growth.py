@@ -25,15 +25,19 @@ import torch
 import yaml
 
 from tests.benchmarks.record import Benchmark, Table, begin, options, write
+from vml_bench.cards import cards
+from vml_bench.configuration import named_options
 from vml_bench.data.images import from_uint8, save_png
 from vml_bench.data.photos import PHOTOS, read_photo
-from vml_bench.leaderboard.columns import METHOD_ORDER
-from vml_bench.store import Store, parts, write_json
+from vml_bench.files import write_json
+from vml_bench.identity import name_of
+from vml_bench.store import Store, layout, parts
 
 SIZES, IMAGES = (100, 1000, 10_000), 1000
 FEATURE_RUNS, WIDTH = (4, 8), 2048
 """Numbers of runs with features, and how many numbers a feature vector has."""
-VARIANTS = 8
+VARIANTS, METHODS = 8, 16
+IMAGE_SET = "1111111111"
 TASKS = ("denoise", "inpaint_half", "inpaint_box", "inpaint_random", "sr4", "sr4_bicubic", "deblur_gauss",
          "deblur_aniso", "deblur_motion", "colorize")  # fmt: skip
 LEVELS = (0.0, 0.05)
@@ -107,20 +111,33 @@ def synthesise(results: Path, runs: int, images: int, width: int = 0) -> None:
     for variant, folder in enumerate(variants):
         folder.mkdir(parents=True)
         parts.write_merged(folder, rows_of(images, variant), features_of(images, variant, width) if width else {})
-    record = results / "variants" / "run.json"
-    write_json(record, {"synthetic": True, "ids": names(images)})
-    cells = itertools.product(range(runs), METHOD_ORDER, LEVELS, TASKS)
+    methods = list(cards((name, None) for name in named_options("method")))[:METHODS]
+    cells = itertools.product(range(runs), methods, LEVELS, TASKS)
     for number, (setting, method, noise_std, task) in enumerate(itertools.islice(cells, runs)):
-        folder = results / "runs" / "synthetic" / task / method / f"{number:010x}"
-        shutil.copytree(variants[number % len(variants)], folder)
-        shutil.copyfile(record, folder / "run.json")
-        (folder / "config.yaml").write_text(yaml.safe_dump(configuration(task, noise_std, method, setting)))
+        place = layout.RunPlace(results, "synthetic", task, method, f"{number:010x}")
+        shutil.copytree(variants[number % len(variants)], place.folder)
+        write_json(place.folder / layout.RECORD, record(task, noise_std, method, setting, names(images)))
+        config = yaml.safe_dump(configuration(task, noise_std, method, setting))
+        (place.folder / layout.CONFIG).write_text(config)
     if width:
-        originals = results / "references" / "synthetic"
+        originals = layout.originals(results, "synthetic", IMAGE_SET)
         originals.mkdir(parents=True)
         rows = rows_of(images, 0)[["image_id", "sha256"]]
         parts.write_merged(originals, rows, features_of(images, VARIANTS, width))
     shutil.rmtree(results / "variants")
+
+
+def record(task: str, noise_std: float, method: str, setting: int, ids: list[str]) -> dict[str, Any]:
+    """What a run's run.json says of it, as far as tables ask."""
+    problem = {"images": IMAGE_SET, "operator": {task: {}}, "noise_std": noise_std, "seed": 0}
+    form = {"problem": name_of(problem), "method": {method: {"steps": setting}}, "prior": "0123456789", "compute": {}}
+    return {
+        **{"dataset": "synthetic", "task": task, "noise_std": noise_std, "method": method, "seed": 0},
+        "settings": {"steps": setting} if setting else {},
+        "problem": {"name": name_of(problem), "form": problem},
+        "prior": {"name": "synthetic", "hash": "0123456789", "form": {}},
+        **{"form": form, "about": {}, "columns": [], "synthetic": True, "ids": ids},
+    }
 
 
 def configuration(task: str, noise_std: float, method: str, setting: int) -> dict[str, Any]:

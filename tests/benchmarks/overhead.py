@@ -30,8 +30,9 @@ from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
 from vml_bench.plan import count
 from vml_bench.priors.synthetic import write_synthetic
-from vml_bench.runner.cell import Cell
+from vml_bench.runner.cell import assemble
 from vml_bench.runner.resources import build
+from vml_bench.runner.run import Run
 
 FEW = ("ddrm", "vml_map_pre")
 """Measured in bfloat16 and with the FFHQ network unless --full: one without and one with the Jacobian product."""
@@ -52,25 +53,25 @@ def measure(
     fresh = itertools.count(1)
     config = config.copy()
     config.runner.results_dir = str(scratch / "first")
-    cell = Cell(config)
+    cell = assemble(config)
     network = uses_network(config.method)
     nfe, vjp = 0, 0
     if network:
         config, nfe, vjp = shortened(config, cell.prior, passes)
         config.runner.results_dir = str(scratch / "cut")
-        cell = Cell(config)
+        cell = assemble(config)
     batch = cell.batch(cell.ids)
 
     def method() -> None:
         noise = ImageNoise(cell.seed, batch.ids, "method")
         cell.method.restore(batch.y, batch.operator, cell.noise_std, Denoiser(cell.prior), noise)
 
-    def fresh_cell() -> tuple[Cell]:  # another seed each time, for scores of equal pictures are remembered
+    def fresh_cell() -> tuple[Run]:  # another seed each time, for scores of equal pictures are remembered
         config.seed = next(fresh)
         config.runner.results_dir = str(scratch / f"cell-{config.seed}")
-        return (Cell(config),)
+        return (assemble(config),)
 
-    works = {"method": Work(method), "cell": Work(lambda cell: cell.run(), fresh_cell)}
+    works = {"method": Work(method), "cell": Work(lambda cell: Run(cell).run(), fresh_cell)}
     if network:
         prior = build(config.prior.model, "prior").to(cell.device)
         autocast = partial(cell.compute.autocast, cell.device)

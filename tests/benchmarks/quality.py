@@ -18,11 +18,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tests.benchmarks.record import Benchmark, Table, begin, options, write
+from vml_bench.cards import card
 from vml_bench.errors import InputError
 from vml_bench.figures.labels import place
-from vml_bench.figures.styles import style
 from vml_bench.files import replacing
-from vml_bench.leaderboard.columns import method_rank
 
 TUNING = Path("results/tuning/photos64_tune/tuning.csv")
 PANELS = {"lpips_alex": ("LPIPS (AlexNet), lower is better", 1), "psnr": ("PSNR in dB, higher is better", -1)}
@@ -76,7 +75,7 @@ def draw(settings: pd.DataFrame, path: Path) -> list[Path]:
     for axes, (column, (label, sign)) in zip(panels, PANELS.items(), strict=True):
         chosen = best(settings, column, sign)
         for method, group in settings.groupby("method"):
-            look = style(method)
+            look = card(method)
             axes.plot(group["seconds"], group[column], look.marker, color=look.colour, alpha=0.25, markersize=3)
         edge = front(settings, column, sign)
         axes.step(edge["seconds"], edge[column], where="post", color="#6b6b6b", linewidth=0.7, zorder=0)
@@ -105,7 +104,7 @@ def label_points(axes: Axes, points: pd.DataFrame, column: str) -> None:
     places = axes.transData.transform(points[["seconds", column]].to_numpy()) * scale
     texts = []
     for row in points.itertuples():
-        look = style(row.method)
+        look = card(row.method)
         face = "white" if look.hollow else look.colour
         axes.plot(row.seconds, getattr(row, column), look.marker, color=look.colour, markersize=5, markerfacecolor=face)
         texts.append(figure.text(0, 0, look.title, fontsize=6, color=look.ink))
@@ -136,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     draw(settings, arguments.out / "quality")
     edge = set(front(settings, "lpips_alex", 1).index)
     chosen = best(settings, "lpips_alex", 1)
-    chosen = chosen.sort_values("method", key=lambda names: names.map(method_rank))
+    chosen = chosen.sort_values("method", key=lambda names: names.map(lambda name: card(name).place))
     rows = [
         {
             "method": row.method,

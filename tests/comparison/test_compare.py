@@ -1,17 +1,21 @@
-"""Comparing what is on disk: pairs, families, ties, divergence, clusters, mean ranks, files, command."""
+"""Comparing what is on disk: like with like, pairs, families, ties, divergence, clusters, mean ranks, files."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.run_folders import write_run
+from tests.run_folders import problem_form, write_run
 from vml_bench.cli import main
 from vml_bench.comparison import compare, format_comparison, write
 from vml_bench.comparison.cells import EQUAL, unit_names
 from vml_bench.comparison.paired import holm
 from vml_bench.errors import InputError
+from vml_bench.identity import name_of
+from vml_bench.store import layout
 
 IDS = [f"i{k:02d}" for k in range(24)]
 SPREAD = np.random.default_rng(0).normal(size=(3, 24))
@@ -22,6 +26,24 @@ def write_methods(results, offsets=(("pinv", 0.0), ("ddrm", 1.0), ("dps", 1.001)
     for k, (method, offset) in enumerate(offsets):
         psnr = 20 + 3 * SPREAD[0, : len(ids)] + offset + 0.05 * np.roll(SPREAD[1], k)[: len(ids)]
         write_run(results, method, ids=ids, psnr=psnr, lpips=1 - psnr / 50, **options)
+
+
+def with_metric(folder, name, values, form=None):
+    """Give a run a metric of its own: values in its rows, and its declaration in its record."""
+    table = pd.read_parquet(folder / layout.TABLE)
+    table.assign(**{name: values}).to_parquet(folder / layout.TABLE, index=False)
+    said = {"name": name, "title": f"<b>{name}", "better": -1, "digits": 4, "unit": "", "form": form or {"M": {}}}
+    record = json.loads((folder / layout.RECORD).read_text())
+    (folder / layout.RECORD).write_text(json.dumps({**record, "columns": [said]}))
+
+
+def folder_of(results, method, run="0123456789", task="sr4", dataset="toy"):
+    return layout.RunPlace(results, dataset, task, method, run).folder
+
+
+def shown(text, first):
+    """The line of a printed table whose second word is a label's first."""
+    return next(line for line in text.splitlines() if line.split()[1:2] == [first])
 
 
 def ranks_of(found, metric="psnr"):
@@ -54,12 +76,13 @@ def test_a_picture_equal_to_its_original_is_the_best_there_is_not_a_missing_one(
     assert found.overall.query("metric == 'psnr'").set_index("method")["diverged_cells"]["tv"] == 0
 
 
-def test_the_family_is_all_pairs_of_a_task_and_metric(tmp_path):
+def test_the_family_is_all_pairs_of_a_problem_and_metric(tmp_path):
     write_methods(tmp_path)
     write_methods(tmp_path, task="denoise")
+    write_methods(tmp_path, run="twice", asked={"operator": {"BlockAverage": {"factor": 2}}})
     found = compare(tmp_path, "toy")
-    families = found.pairs.groupby(["task", "noise_std", "metric"])
-    assert [len(family) for _, family in families] == [3] * 6
+    families = found.pairs.groupby(["task", "problem", "metric"])
+    assert [len(family) for _, family in families] == [3] * 9
     for _, family in families:
         np.testing.assert_allclose(family["p_holm"], holm(family["p"].to_numpy()))
 
@@ -90,6 +113,140 @@ def test_an_unfinished_run_is_paired_over_what_it_has_and_keeps_nobody_from_a_ra
     assert any("14 of 24 images not finished" in note for note in found.notes)
 
 
+def test_a_table_says_on_how_many_common_images_it_stands(tmp_path):
+    write_methods(tmp_path, ids=IDS[:4])
+    write_methods(tmp_path, task="denoise", ids=IDS[:4])
+    write_methods(tmp_path, [("vml_map", 2.0)], ids=IDS[:2])
+    found = compare(tmp_path, "toy", ["psnr"])
+    text = format_comparison(found, "psnr")
+    of_sr4, of_denoise = text[text.index("· sr4 ·") :], text[text.index("· denoise ·") : text.index("· sr4 ·")]
+    assert of_denoise.splitlines()[1] == "on 4 images"
+    assert of_sr4.splitlines()[1].startswith("on 4 images, 2 of them scored in all runs: vml_map has 2 of 4;")
+    assert "  2 of 4 ⚠  " in shown(of_sr4, "vml_map")
+    assert "⚠" not in shown(of_sr4, "dps")
+    assert "On 4 images, 2 of them" in write(found, tmp_path / "toy")[3].read_text()
+    ranks = found.ranks.query("task == 'sr4'").set_index("method")
+    assert ranks.loc["vml_map", ["n", "images", "common"]].tolist() == [2, 4, 2]
+    assert ranks.loc["dps", ["n", "images", "common"]].tolist() == [4, 4, 2]
+
+
+def test_a_run_of_more_images_than_the_others_is_compared_on_theirs(tmp_path):
+    write_methods(tmp_path, ids=IDS[:4])
+    psnr = np.concatenate([np.full(4, 40.0), np.full(20, -99.0)])
+    write_run(tmp_path, "vml_map", ids=IDS, psnr=psnr, lpips=1 - psnr / 50, diverged=IDS[-1:])
+    found = compare(tmp_path, "toy", ["psnr"])
+    row = ranks_of(found).loc["vml_map"]
+    assert (row["rank"], row["n"], row["mean"]) == (1, 4, 40.0)
+    assert found.pairs["n"].tolist() == [4] * 6
+    assert any("vml_map has 20 images more than the 4 that are compared" in note for note in found.notes)
+
+
+def test_runs_that_all_lost_an_image_are_compared_and_none_is_ranked(tmp_path):
+    write_methods(tmp_path, diverged=IDS[:1])
+    found = compare(tmp_path, "toy", ["psnr"])
+    assert found.ranks["rank"].isna().all()
+    assert format_comparison(found, "psnr").count("†  ") == 3
+
+
+def test_two_operators_under_one_task_name_are_two_tables(tmp_path):
+    write_methods(tmp_path)
+    write_methods(tmp_path, run="twice", asked={"operator": {"BlockAverage": {"factor": 2}}})
+    found = compare(tmp_path, "toy", ["psnr"])
+    assert len(found.pairs) == 2 * 3
+    assert set(found.ranks["problem"]) == {
+        name_of(problem_form(asked={"operator": {"BlockAverage": {"factor": factor}}})) for factor in (2, 4)
+    }
+    assert {frozenset(rows["run"]) for _, rows in found.ranks.groupby("problem")} == {
+        frozenset({"twice"}),
+        frozenset({"0123456789"}),
+    }
+    text = format_comparison(found, "psnr")
+    assert "toy · sr4 · factor 2 · σ_y = 0.05 · PSNR" in text
+    assert "toy · sr4 · factor 4 · σ_y = 0.05 · PSNR" in text
+    assert "## sr4 · factor 2, σ_y = 0.05: PSNR ↑" in write(found, tmp_path / "toy")[3].read_text()
+    assert set(found.overall["cells"]) == {2}
+
+
+def test_two_folders_of_pictures_are_two_tables_and_are_not_paired(tmp_path):
+    write_methods(tmp_path, [("pinv", 0.0), ("ddrm", 1.0)])
+    write_methods(tmp_path, [("dps", 5.0), ("tmpd", 6.0)], asked={"images": "2222222222"})
+    found = compare(tmp_path, "toy", ["psnr"])
+    assert found.pairs[["method_a", "method_b"]].to_numpy().tolist() == [["pinv", "ddrm"], ["tmpd", "dps"]]
+    assert found.overall.empty
+    assert "sr4 · images 2222222222" in format_comparison(found, "psnr")
+
+
+def test_problems_with_one_run_each_have_nothing_to_compare_and_one_beside_others_is_named(tmp_path):
+    write_methods(tmp_path, [("pinv", 0.0)])
+    write_methods(tmp_path, [("ddrm", 1.0)], asked={"seed": 1})
+    with pytest.raises(InputError, match="nothing of 'toy' to compare"):
+        compare(tmp_path, "toy")
+    write_methods(tmp_path, [("dps", 1.0)])
+    notes = compare(tmp_path, "toy", ["psnr"]).notes
+    assert "sr4 · seed 1 at noise_std 0.05: ddrm is the only run of this problem and is not compared" in notes
+
+
+def test_other_settings_are_two_labels_and_two_rows_of_the_mean_ranks(tmp_path):
+    half = {"settings": {"eta": 0.5}, "form": {"method": {"DDRM": {"eta": 0.5}}, "compute": {}}}
+    for task in ("sr4", "denoise"):
+        write_methods(tmp_path, [("ddrm", 0.0), ("pinv", -1.0), ("dps", -2.0)], task=task)
+        write_methods(tmp_path, [("ddrm", 2.0)], task=task, run="halved", record=half)
+    write_methods(tmp_path, [("ddrm", 2.0)], task="colorize", run="halved", record=half)
+    write_methods(tmp_path, [("pinv", 2.0)], task="colorize")
+    found = compare(tmp_path, "toy", ["psnr"])
+    ranks = found.ranks.query("task == 'sr4'").set_index("label")
+    in_order = {"ddrm · eta=0.5": 1, "ddrm": 2, "pinv": 3, "dps": 4}
+    assert ranks["rank"].to_dict() == in_order
+    assert ranks["settings"].to_dict() == {"ddrm · eta=0.5": "eta=0.5", "ddrm": "", "pinv": "", "dps": ""}
+    assert set(found.pairs["label_a"]) | set(found.pairs["label_b"]) == set(ranks.index)
+    assert found.overall.set_index("label")["mean_rank"].to_dict() == in_order
+    assert set(found.overall["cells"]) == {2}  # colorize lacks the configured ddrm
+    text = format_comparison(found, "psnr")
+    assert "1  ddrm · eta=0.5" in text
+    assert "priors differ" not in text
+
+
+def test_another_prior_is_said_and_never_mixed_with_the_first(tmp_path):
+    mine = {"prior": {"name": "mine", "hash": "ffffffffffff", "form": {}}}
+    for task in ("sr4", "denoise"):
+        write_methods(tmp_path, task=task)
+        write_methods(tmp_path, [("ddrm", 3.0)], task=task, run="other", record=mine)
+    found = compare(tmp_path, "toy", ["psnr"])
+    text = format_comparison(found, "psnr")
+    assert text.count("priors differ (mine@ffffffff, shipped@0f1e2d3c): ranks go across them") == 3
+    assert "1  ddrm · mine@ffffffff" in text
+    ranks = found.overall.set_index("label")
+    assert ranks.loc["ddrm · mine@ffffffff", ["mean_rank", "prior"]].tolist() == [1, "mine@ffffffff"]
+    assert ranks.loc["ddrm · shipped@0f1e2d3c", "mean_rank"] > 1
+    written = pd.read_csv(write(found, tmp_path / "toy")[0])
+    assert {"prior_a", "prior_b", "label_a", "label_b", "problem"} <= set(written)
+
+
+def test_a_metric_of_ones_own_is_compared_by_what_it_declares(tmp_path, capsys):
+    write_methods(tmp_path)
+    for k, method in enumerate(("pinv", "ddrm")):
+        with_metric(folder_of(tmp_path, method), "blur", 2e-3 + k + 1e-4 * SPREAD[0])
+    main(["compare", "--results", str(tmp_path), "--metric", "blur"])
+    text = capsys.readouterr().out
+    assert "toy · sr4 · σ_y = 0.05 · <b>blur" in text
+    assert shown(text, "pinv").split()[0] == "1"  # less is better
+    assert "0.00" in shown(text, "pinv")
+    assert shown(text, "dps").split()[0] == "†"
+    assert set(pd.read_csv(tmp_path / "toy" / "ranks.csv")["metric"]) == {"psnr", "ssim", "lpips_alex", "blur"}
+    assert "&lt;b&gt;blur ↓" in (tmp_path / "toy" / "comparison.md").read_text()
+
+
+def test_a_metric_of_ones_own_with_other_settings_is_not_compared(tmp_path):
+    write_methods(tmp_path, [("pinv", 0.0), ("ddrm", 1.0)])
+    for width, method in enumerate(("pinv", "ddrm")):
+        with_metric(folder_of(tmp_path, method), "blur", SPREAD[0], {"Blur": {"width": width}})
+    found = compare(tmp_path, "toy")
+    assert "blur" not in set(found.ranks["metric"])
+    assert any("the runs computed blur with different settings" in note for note in found.notes)
+    with pytest.raises(InputError, match="blur with different settings"):
+        compare(tmp_path, "toy", ["blur"])
+
+
 def test_crops_of_one_photograph_are_drawn_together(tmp_path):
     ids = [f"photo{k % 4}-{k:03d}-064" for k in range(24)]
     assert unit_names("photos64_tune", ids[:2]) == ["photo0", "photo1"]
@@ -105,7 +262,7 @@ def test_crops_of_one_photograph_are_drawn_together(tmp_path):
     assert (alone.unit, alone.pairs["units"].tolist()) == ("image", [24, 24, 24])
 
 
-def test_mean_ranks_are_over_the_cells_that_all_ran_and_divergence_takes_the_last_place(tmp_path):
+def test_mean_ranks_are_over_the_problems_that_all_ran_and_divergence_takes_the_last_place(tmp_path):
     write_methods(tmp_path, task="denoise")
     write_methods(tmp_path, task="sr4", diverged=())
     write_methods(tmp_path, [("vml_map", 5.0)], task="sr4")
@@ -123,7 +280,7 @@ def test_mean_ranks_are_over_the_cells_that_all_ran_and_divergence_takes_the_las
     assert "dps†" in format_comparison(found, "psnr")
 
 
-def test_two_settings_of_a_method_are_told_apart(tmp_path):
+def test_two_runs_that_nothing_else_tells_apart_are_told_by_their_names(tmp_path):
     write_methods(tmp_path, [("dps", 0.0)], run="aaaa")
     write_methods(tmp_path, [("dps", 1.0)], run="bbbb")
     found = compare(tmp_path, "toy", ["psnr"])
@@ -160,7 +317,7 @@ def test_the_command_prints_one_metric_and_writes_all(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--metric", "lpips_vgg"], "has no lpips_vgg; choose among"),
+        (["--metric", "lpips_vgg"], "has no lpips_vgg; choose among psnr, ssim, lpips_alex"),
         (["--dataset", "nothing"], "no run of 'nothing'"),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 
 from vml_bench.data import DrawnImages
 from vml_bench.errors import InputError
+from vml_bench.identity import digests_of
 from vml_bench.priors.closed_form import random_mixture
 
 PRIOR = random_mixture((1, 2, 3), 2, seed=0)
@@ -25,7 +26,7 @@ def test_repeats_of_a_scene_are_one_image_under_ids_of_their_own():
 def test_a_draw_depends_on_the_seed_and_its_scene_alone():
     few, many = DrawnImages(PRIOR, problems=2, repeats=1), DrawnImages(PRIOR, problems=5, repeats=4)
     assert few.load("p001-r00").equal(many.load("p001-r03"))
-    assert few.manifest(("p000-r00", "p001-r00")) == many.manifest(("p000-r00", "p001-r00"))
+    assert digests_of(few).items() <= digests_of(many).items()
     assert not few.load("p001-r00").equal(DrawnImages(PRIOR, problems=2, repeats=1, seed=1).load("p001-r00"))
 
 

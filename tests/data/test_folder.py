@@ -58,3 +58,19 @@ def test_eight_bits_survive_the_round_trip(tmp_path):
     saved = from_uint8(np.asarray(Image.open(tmp_path / "x.png")))
     assert torch.allclose(saved, as_saved(image * 1.5), atol=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_the_size_is_that_of_the_first_image_where_none_is_given(tmp_path):
+    write(tmp_path / "a.png", size=(12, 10))
+    assert ImageFolder(tmp_path, None, "mine").image_shape == (3, 10, 12)
+    write(tmp_path / "b.png", size=(8, 8))
+    with pytest.raises(InputError, match="8×8 pixels, not 12×10"):
+        ImageFolder(tmp_path, None, "mine").load("b")
+
+
+def test_the_first_images_or_those_of_a_list_are_taken(tmp_path):
+    for name in "abc":
+        write(tmp_path / f"{name}.png")
+    assert ImageFolder(tmp_path, None, "mine", first=2).ids == ("a", "b")
+    (tmp_path / "list.txt").write_text("c\na\n")
+    assert ImageFolder(tmp_path, None, "mine", list=tmp_path / "list.txt").ids == ("c", "a")

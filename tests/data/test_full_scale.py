@@ -12,6 +12,7 @@ from pyarrow import parquet
 from vml_bench.data import FFHQ, CelebAHQ, ImageNet
 from vml_bench.data.resize import centre_crop
 from vml_bench.errors import InputError
+from vml_bench.identity import digests_of
 
 
 def noise(seed, size=(256, 256)):
@@ -46,7 +47,7 @@ def test_ffhq_is_found_flat_and_in_folders_of_a_thousand(tmp_path, layout):
     images = FFHQ(tmp_path, first=3)
     assert images.ids == ("00000", "00001", "00002")
     assert images.missing() == ()
-    assert images.manifest(images.ids)
+    images.check()
     np.testing.assert_array_equal(as_uint8(images.load("00001")), np.asarray(noise(1)))
 
 
@@ -54,11 +55,11 @@ def test_a_missing_ffhq_image_is_not_replaced_by_the_next(tmp_path):
     put(tmp_path, "00000.png", "00002.png")
     images = FFHQ(tmp_path, first=2)
     assert images.missing() == ("00001",)
-    assert images.manifest(("00000",))
-    with pytest.raises(InputError, match=r"1 \(00001\) of 2 images missing"):
-        images.manifest(images.ids)
+    FFHQ(tmp_path, first=1).check()
+    with pytest.raises(InputError, match=r"1 \(00001\) of 2 images missing; .* dataset\.first or dataset\.list"):
+        images.check()
     with pytest.raises(InputError, match=r"98 \(00001, 00003, 00004 …\) of 100 images missing"):
-        FFHQ(tmp_path).manifest(FFHQ(tmp_path).ids)
+        FFHQ(tmp_path).check()
 
 
 @pytest.mark.parametrize("reduce", ["box", "lanczos", "bicubic"])
@@ -87,7 +88,7 @@ def test_ffhq_takes_nothing_else(tmp_path, size, mode, says):
     put(tmp_path, "00000.png", size=size, mode=mode)
     images = FFHQ(tmp_path, first=1)
     with pytest.raises(InputError, match=says):
-        images.manifest(images.ids)
+        digests_of(images)
 
 
 def test_lists_choose_and_order(tmp_path):
@@ -99,7 +100,7 @@ def test_lists_choose_and_order(tmp_path):
     listed.write_text("00000\n00009\n")
     images = FFHQ(root, list=listed)
     with pytest.raises(InputError, match=r"1 \(00009\) of 2 images missing"):
-        images.manifest(images.ids)
+        images.check()
     listed.write_text("00000\n00000.png\n")
     with pytest.raises(InputError, match="names 00000 more than once"):
         FFHQ(root, list=listed)
@@ -207,10 +208,10 @@ def test_celebahq_is_read_from_parquet(tmp_path, paths, ids, where):
     write_parquet(tmp_path / where / "train-00000-of-00001.parquet", [noise(9)], ["t"])
     images = CelebAHQ(tmp_path, first=4)
     assert images.ids == ids
-    assert images.manifest(ids)
+    images.check()
     for seed, image_id in enumerate(ids):
         np.testing.assert_array_equal(as_uint8(images.load(image_id)), np.asarray(noise(seed)))
-    assert len(images.files_sha256(ids)) == 4
+    assert len(set(digests_of(images).values())) == 4
 
 
 def test_parquet_files_that_cannot_be_used_are_named(tmp_path):

@@ -12,6 +12,7 @@ from vml_bench.data import ImageFolder
 from vml_bench.data.decode import MAX_PIXELS, decode
 from vml_bench.data.stored import find_images, natural
 from vml_bench.errors import InputError
+from vml_bench.identity import digests_of
 
 SHAPE = (3, 8, 8)
 
@@ -77,45 +78,35 @@ def test_each_mode_is_named(tmp_path, mode, says):
         decode((tmp_path / "a.tif").read_bytes(), "a.tif")
 
 
-def test_manifest_and_file_hashes_say_what_was_used(tmp_path, monkeypatch):
+def test_a_file_is_decoded_once_to_be_hashed_and_its_pixels_are_what_counts(tmp_path, monkeypatch):
     images = folder(tmp_path)
     decoded = []
     prepare = ImageFolder.prepare
     monkeypatch.setattr(
         ImageFolder, "prepare", lambda self, data, label: decoded.append(label) or prepare(self, data, label)
     )
-    manifest = images.manifest(images.ids)
-    assert manifest == images.manifest(images.ids) == ImageFolder(tmp_path, SHAPE, "mine").manifest(images.ids)
-    hashes = images.files_sha256(images.ids)
-    assert len(decoded) == 6  # three images, once by each data set
-    assert list(hashes) == ["0", "1", "2"]
-    assert len(set(hashes.values())) == 3
-    assert images.manifest(("0",)) != manifest
-    noise(9).save(tmp_path / "2.png")
-    later = ImageFolder(tmp_path, SHAPE, "mine")
-    assert later.manifest(images.ids) != manifest
-    changed = {image_id for image_id, digest in later.files_sha256(images.ids).items() if digest != hashes[image_id]}
-    assert changed == {"2"}
-
-
-def test_file_hashes_need_no_manifest(tmp_path):
-    images = folder(tmp_path)
-    hashes = images.files_sha256(("1",))
-    images.manifest(images.ids)
-    assert images.files_sha256(images.ids)["1"] == hashes["1"]
+    images.check()
+    digests = digests_of(images)
+    assert len(decoded) == 3
+    assert list(digests) == ["0", "1", "2"]
+    assert len(set(digests.values())) == 3
+    noise(2).save(tmp_path / "2.png", compress_level=0)
+    noise(9).save(tmp_path / "1.png")
+    later = digests_of(ImageFolder(tmp_path, SHAPE, "mine"))
+    assert {image_id for image_id in digests if later[image_id] != digests[image_id]} == {"1"}
 
 
 def test_two_ids_with_the_same_bytes_are_both_named(tmp_path):
     images = folder(tmp_path)
     (tmp_path / "2.png").write_bytes((tmp_path / "0.png").read_bytes())
-    assert images.manifest(("0", "1"))
     with pytest.raises(InputError, match=r"0\.png and .*2\.png hold the same bytes"):
-        images.manifest(images.ids)
+        images.check()
+    ImageFolder(tmp_path, SHAPE, "mine", first=2).check()
 
 
 def test_a_file_that_goes_or_changes_while_it_is_used_is_named(tmp_path):
     images = folder(tmp_path)
-    images.manifest(images.ids)
+    images.check()
     noise(9).save(tmp_path / "1.png")
     with pytest.raises(InputError, match=r"1\.png changed while it was in use"):
         images.load("1")

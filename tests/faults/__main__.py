@@ -42,8 +42,8 @@ NOTES = """
   leaderboard, in none of its means. A later start leaves it alone. If the cause has passed (a broken GPU, say), remove
   the run's folder and start again; the suite does that, too, and gets the undisturbed run. It is the one manual step,
   and is not counted.
-- While config.yaml has another seed or noise level than the run, the leaderboard files the run under what it says, and
-  `vml-bench verify` names it; the next start writes it anew.
+- While config.yaml has been edited, tables are what they were (run.json says what a run is), and `vml-bench verify`
+  names the file; the next start writes it anew.
 - A killed process may leave one half-written file (.<name>.partial), and a start sets damaged tables aside
   (<name>.damaged). No one reads either; `vml-bench verify` counts them.
 - On a read-only results folder the leaderboard is printed; its files cannot be written, which is said in one line.

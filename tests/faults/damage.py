@@ -95,17 +95,17 @@ RUN = "runs/*/*/*/*"
 FILES: dict[str, Callable[..., Outcome]] = {
     "picture of a restoration": partial(damaged, pattern=f"{RUN}/recon/*.png", destroys=of_picture),
     "images.parquet": partial(damaged, pattern=f"{RUN}/images.parquet", destroys=of_all),
-    "features.npz": partial(damaged, pattern=f"{RUN}/features.npz", destroys=of_all),
+    "features.npz": partial(damaged, pattern=f"{RUN}/features.npz", destroys=of_none),
     "part": partial(damaged, pattern=f"{RUN}/parts/*.parquet", destroys=of_part, prepare=half_done),
     "run.json": partial(damaged, pattern=f"{RUN}/run.json", destroys=of_none, prepare=half_done),
     "config.yaml": partial(damaged, pattern=f"{RUN}/config.yaml", destroys=of_none),
     "oracle.parquet": partial(damaged, pattern=f"{RUN}/oracle.parquet", destroys=of_none, cell=EXACT),
     "posterior.npz": partial(damaged, pattern=f"{RUN}/posterior.npz", destroys=of_none, cell=EXACT),
-    "original's picture": partial(damaged, pattern="references/*/*.png", destroys=of_none),
-    "originals' table": partial(damaged, pattern="references/*/images.parquet", destroys=of_none),
-    "originals' features": partial(damaged, pattern="references/*/features.npz", destroys=of_none),
-    "originals' part": partial(damaged, pattern="references/*/parts/*", destroys=of_none, prepare=half_done),
-    "measurement's picture": partial(damaged, pattern="runs/*/*/measurements/*/*.png", destroys=of_none),
+    "original's picture": partial(damaged, pattern="originals/*/*/*.png", destroys=of_none),
+    "originals' table": partial(damaged, pattern="originals/*/*/images.parquet", destroys=of_none),
+    "originals' features": partial(damaged, pattern="originals/*/*/features.npz", destroys=of_none),
+    "originals' part": partial(damaged, pattern="originals/*/*/parts/*", destroys=of_none, prepare=half_done),
+    "measurement's picture": partial(damaged, pattern="measurements/*/*/*/*.png", destroys=of_none),
 }
 """Files of a results folder, and what it takes to harm each."""
 

@@ -266,7 +266,7 @@ def duration(cell: Sequence[str]) -> float:
 
 def stores(results: Path) -> Iterator[Path]:
     """Folders of runs and of originals."""
-    for pattern in ("runs/*/*/*/*/images.parquet", "references/*/images.parquet"):
+    for pattern in ("runs/*/*/*/*/images.parquet", "originals/*/*/images.parquet"):
         yield from (file.parent for file in sorted(results.glob(pattern)))
 
 
@@ -332,4 +332,7 @@ def _described(run: Path) -> dict[str, Any]:
     """What config.yaml and run.json say of a run, without what differs between equal runs."""
     config = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
     record = json.loads((run / "run.json").read_text())
-    return {"config": {**config, "runner": None}, **{key: record[key] for key in ("run", "weights", "ids", "manifest")}}
+    return {
+        "config": {**config, "runner": None},
+        **{key: record[key] for key in ("run", "weights", "ids", "problem", "form")},
+    }

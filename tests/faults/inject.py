@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from vml_bench.cli import main
 from vml_bench.metrics import MetricSuite
-from vml_bench.runner.cell import Cell
 from vml_bench.runner.compute import ComputedPrior
+from vml_bench.runner.run import Run
 
 Injection = Callable[[], None]
 
@@ -54,13 +54,13 @@ def note(log: Path, line: str) -> None:
 
 def record_restorations(log: Path) -> None:
     """Note the ids of images when their restoration begins."""
-    restore = Cell.restore
+    restore = Run.restore
 
-    def recorded(self: Cell, batch: object) -> object:
+    def recorded(self: Run, batch: object) -> object:
         note(log, "".join(f"restores {image_id}\n" for image_id in batch.ids)[:-1])
         return restore(self, batch)
 
-    Cell.restore = recorded
+    Run.restore = recorded
 
 
 def on_change(root: Path, act: Callable[[int, str, Path], None]) -> None:
@@ -117,14 +117,14 @@ def die_before(root: Path, kind: str, pattern: str, nth: int = 1) -> None:
 
 def before_restoring(nth: int, act: Injection) -> None:
     """Do something when the n-th batch is about to be restored."""
-    restore, calls = Cell.restore, itertools.count(1)
+    restore, calls = Run.restore, itertools.count(1)
 
-    def acting(self: Cell, batch: object) -> object:
+    def acting(self: Run, batch: object) -> object:
         if next(calls) == nth:
             act()
         return restore(self, batch)
 
-    Cell.restore = acting
+    Run.restore = acting
 
 
 def die() -> None:

@@ -23,10 +23,10 @@ PLACES = {
     "while merged parts are removed": ("remove", "runs/*/parts/*.parquet", 2),
     "while the first run.json is written": ("rename", "runs/*/run.json", 1),
     "while the last run.json is written": ("rename", "runs/*/run.json", 2),
-    "while the originals' table is merged": ("rename", "references/*/images.parquet", 1),
-    "while the originals' parts are removed": ("remove", "references/*/parts/*.parquet", 1),
-    "while an original is written": ("rename", "references/*/*.png", 2),
-    "while a measurement is written": ("rename", "runs/*/measurements/*.png", 2),
+    "while the originals' table is merged": ("rename", "originals/*/images.parquet", 1),
+    "while the originals' parts are removed": ("remove", "originals/*/parts/*.parquet", 1),
+    "while an original is written": ("rename", "originals/*/*.png", 2),
+    "while a measurement is written": ("rename", "measurements/*.png", 2),
     "while config.yaml is written": ("rename", "runs/*/config.yaml", 1),
 }
 """Where a process is killed, just before: kind of change, path within the results folder, which of these changes."""

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tests.run_folders import write_oracle_run, write_run
+from tests.run_folders import problem_form, write_oracle_run, write_run
 from vml_bench.cli import main
 from vml_bench.errors import InputError
 from vml_bench.figures.oracle import (
@@ -21,7 +21,7 @@ from vml_bench.figures.oracle import (
     write_oracle_figures,
 )
 from vml_bench.leaderboard import build
-from vml_bench.leaderboard.runs import read_runs
+from vml_bench.store.runs import read_runs
 
 
 def test_runs_that_a_cheaper_one_beats_are_not_joined():
@@ -66,6 +66,26 @@ def test_the_floor_of_exact_samples_is_drawn_where_it_is_known(tmp_path, monkeyp
     against_compute(build(tmp_path, "plane")[0], "sw2", tmp_path / "sw2.png")
     (dotted,) = [line for line in figures[0][0, 0].lines if line.get_linestyle() == ":"]
     assert dotted.get_ydata()[0] == pytest.approx(0.1)
+
+
+def test_each_problem_has_a_panel_and_runs_with_settings_of_their_own_are_hollow(tmp_path, monkeypatch):
+    write_oracle_run(tmp_path, "ddrm")
+    write_oracle_run(tmp_path, "ddrm", "another", nfe=80, gaps=[[0.1], [0.1]], record={"settings": {"levels": 80}})
+    elsewhere = {"name": "elsewhere", "form": {**problem_form(), "seed": 1, "reference": {"Oracle": {"samples": 256}}}}
+    write_oracle_run(tmp_path, "ddrm", "other seed", record={"problem": elsewhere})
+    grids, subplots = [], Figure.subplots
+    monkeypatch.setattr(
+        Figure, "subplots", lambda self, *shape, **options: grids.append(subplots(self, *shape, **options)) or grids[-1]
+    )
+    against_compute(build(tmp_path, "plane")[0], "map_gap", tmp_path / "gap.png")
+    ((axes,), (other,)) = sorted(grids[0], key=lambda row: -len(row[0].lines[0].get_xdata()))
+    assert {text.get_text() for row in grids[0] for text in row[0].texts} == {
+        "random_projection · seed 0",
+        "random_projection · seed 1",
+    }
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata().tolist() for line in hollow if len(line.get_xdata())] == [[80]]
+    assert not any(len(line.get_xdata()) for line in other.lines if line.get_markerfacecolor() == "white")
 
 
 def test_a_mixture_is_drawn_as_dense_as_it_is_and_no_thinner_than_can_be_seen():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from tests.run_folders import write_run
+from tests.run_folders import write_picture, write_run
 from vml_bench.errors import InputError
 from vml_bench.figures.pictures import CAPTION, GAP, HEAD, MARGIN, SIDE, task_figure, write_figures
+from vml_bench.store.runs import open_run
 
 CELL = 256
 
@@ -35,8 +37,8 @@ def test_pictures_are_enlarged_exactly_and_stand_in_order(tmp_path):
 
 def test_missing_and_torn_pictures_leave_a_named_gap(tmp_path):
     folder = write_run(tmp_path, pictures=True, diverged=["b"])
-    (folder / "recon" / "b.png").unlink()
-    (folder / "recon" / "c.png").write_bytes(b"torn")
+    open_run(folder).picture("b").unlink()
+    open_run(folder).picture("c").write_bytes(b"torn")
     path = task_figure(tmp_path, "toy", "sr4", 0.05)
     assert np.unique(cell(path, 0, 2)).tolist() == [30, 60]
     for row in (1, 2):
@@ -55,7 +57,34 @@ def test_methods_rows_and_images_can_be_chosen(tmp_path):
     assert whole[1] - two[1] == CELL + CAPTION
 
 
-def test_every_task_with_pictures_is_drawn_and_the_same_twice(tmp_path):
+def test_each_problem_has_a_picture_of_its_own_under_its_own_measurement(tmp_path):
+    four = open_run(write_run(tmp_path, pictures=True))
+    asked = {"operator": {"BlockAverage": {"factor": 2}}, "images": "2222222222"}
+    two = open_run(write_run(tmp_path, run="of two", pictures=True, asked=asked))
+    for run, level in ((four, 100), (two, 200)):
+        for image_id in "abc":
+            write_picture(run.original(image_id), level)
+            write_picture(run.measurement(image_id), level - 20)
+    paths = write_figures(tmp_path, "toy")
+    assert {path.name for path in paths} == {f"sr4-0.05-{run.problem.name}.png" for run in (four, two)}
+    for run, level in ((four, 100), (two, 200)):
+        path = tmp_path / "toy" / "figures" / f"sr4-0.05-{run.problem.name}.png"
+        assert [np.unique(cell(path, 0, column)).max() for column in (0, 1)] == [level, level - 20]
+    with pytest.raises(InputError, match=r"has 2 problems.*factor 2"):
+        task_figure(tmp_path, "toy", "sr4", 0.05)
+    assert task_figure(tmp_path, "toy", "sr4", 0.05, problem=two.problem.name) in paths
+
+
+def test_a_column_is_called_as_in_the_table(tmp_path, monkeypatch):
+    write_run(tmp_path, "ddrm", pictures=True)
+    write_run(tmp_path, "ddrm", "another", pictures=True, record={"settings": {"eta": 0.5}})
+    said, text = [], Figure.text
+    monkeypatch.setattr(Figure, "text", lambda self, x, y, s, **style: said.append(s) or text(self, x, y, s, **style))
+    write_figures(tmp_path, "toy")
+    assert said[2:6] == ["original", "measurement", "ddrm", "ddrm\neta=0.5"]
+
+
+def test_every_problem_with_pictures_is_drawn_and_the_same_twice(tmp_path):
     write_run(tmp_path, pictures=True)
     write_run(tmp_path, task="denoise_$x$", noise_std=0.2, pictures=True)
     write_run(tmp_path, run="nopictures", noise_std=0.5)

@@ -11,21 +11,41 @@ import pytest
 from PIL import Image
 
 from tests.run_folders import write_run
+from vml_bench.cards import Card, card
 from vml_bench.errors import InputError
+from vml_bench.figures import tradeoff
 from vml_bench.figures.labels import overlap, place
 from vml_bench.figures.tradeoff import Point, front, read_point, tradeoff_figure, write_tradeoffs
 from vml_bench.leaderboard import build
+from vml_bench.store import layout
 
 
 def write_at(results, method, run="0123456789", *, nfe=20, vjp=0, **options):
     """A run with a compute of its own."""
     folder = write_run(results, method, run, **options)
-    table = pd.read_parquet(folder / "images.parquet").assign(nfe=nfe, vjp=vjp, seconds=nfe / 100)
-    table.to_parquet(folder / "images.parquet", index=False)
+    table = pd.read_parquet(folder / layout.TABLE).assign(nfe=nfe, vjp=vjp, seconds=nfe / 100)
+    table.to_parquet(folder / layout.TABLE, index=False)
 
 
-def point(x, y, method="dps"):
-    return Point(method, x, y, y - 0.1, y + 0.1, 0)
+def point(x, y):
+    return Point(Card("dps"), x, y, y - 0.1, y + 0.1, 0)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """Texts of all axes, panel after panel, of every figure that is saved."""
+    found: list[dict[str, list]] = []
+    save = tradeoff._save
+
+    def look(figure, folder, stem):
+        found.extend(
+            {"title": axes.get_title(), "labels": [text.get_text() for text in axes.texts], "lines": list(axes.lines)}
+            for axes in figure.axes
+        )
+        return save(figure, folder, stem)
+
+    monkeypatch.setattr(tradeoff, "_save", look)
+    return found
 
 
 def shown(pdf) -> str:
@@ -51,12 +71,13 @@ def test_a_run_is_a_point_at_its_passes_or_its_seconds(tmp_path):
     write_at(tmp_path, "dps", nfe=100, vjp=100, psnr=(20.0, 99.0, 24.0), diverged=["b"])
     write_at(tmp_path, "ddrm", diverged=["a", "b", "c"])
     by_method = {row["method"]: row for row in build(tmp_path, "toy")[0].to_dict("records")}
-    found = read_point(by_method["dps"], "psnr", "passes")
+    look = card("dps")
+    found = read_point(by_method["dps"], look, "psnr", "passes")
     assert (found.x, found.y, found.lost) == (200, 22.0, 1)
     assert found.low <= 22.0 <= found.high
-    assert read_point(by_method["dps"], "psnr", "seconds").x == 1.0
-    assert read_point(by_method["dps"], "lpips_vgg", "passes") is None
-    assert read_point(by_method["ddrm"], "psnr", "passes") is None
+    assert read_point(by_method["dps"], look, "psnr", "seconds").x == 1.0
+    assert read_point(by_method["dps"], look, "lpips_vgg", "passes") is None
+    assert read_point(by_method["ddrm"], look, "psnr", "passes") is None
 
 
 def test_both_files_are_drawn_for_each_metric_with_embedded_fonts_and_the_same_twice(tmp_path):
@@ -98,8 +119,56 @@ def test_what_cannot_be_drawn_is_said(tmp_path):
     write_at(tmp_path, "ddrm")
     with pytest.raises(InputError, match="unknown cost 'joules'; choose among passes, seconds"):
         tradeoff_figure(tmp_path, "toy", cost="joules")
-    with pytest.raises(InputError, match="no run of 'toy' has a lpips_vgg"):
+    with pytest.raises(InputError, match="no run of 'toy' has a lpips_vgg; choose among psnr, ssim, lpips_alex"):
         tradeoff_figure(tmp_path, "toy", "lpips_vgg")
+
+
+def test_each_problem_has_a_panel_headed_by_what_differs(tmp_path, said):
+    write_at(tmp_path, "ddrm")
+    write_at(tmp_path, "ddrm", "of two", asked={"operator": {"BlockAverage": {"factor": 2}}})
+    tradeoff_figure(tmp_path, "toy", "psnr")
+    titles = {panel["title"].split(",")[0] for panel in said}
+    assert titles == {"sr4 · factor 2", "sr4 · factor 4"}
+    assert [panel["labels"] for panel in said] == [["DDRM"], ["DDRM"]]
+
+
+def test_a_run_with_settings_of_its_own_is_hollow_and_says_them(tmp_path, said):
+    write_at(tmp_path, "ddrm", nfe=20)
+    write_at(tmp_path, "ddrm", "another", nfe=20, psnr=(19.0, 20.0, 21.0), record={"settings": {"eta": 0.5}})
+    tradeoff_figure(tmp_path, "toy", "psnr")
+    (panel,) = said
+    assert panel["labels"] == ["DDRM", "DDRM · eta=0.5"]
+    marks = [line for line in panel["lines"] if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() for line in marks] == ["#0072b2", "white"]
+    assert len({line.get_xdata()[0] for line in marks}) == 2  # side by side, though their compute is equal
+
+
+def test_many_settings_of_a_method_share_a_label_at_those_that_nothing_beats(tmp_path, said):
+    for nfe in (10, 20, 40, 80):
+        write_at(
+            tmp_path, "ddrm", f"at {nfe}", nfe=nfe, psnr=(nfe / 4,) * 3, record={"settings": {"schedule.levels": nfe}}
+        )
+    tradeoff_figure(tmp_path, "toy", "psnr")
+    assert said[0]["labels"] == ["DDRM"]
+
+
+def test_priors_that_differ_in_one_panel_are_said(tmp_path, said):
+    write_at(tmp_path, "ddrm")
+    other = {"name": "mine", "hash": "ffffffffff", "form": {}}
+    write_at(tmp_path, "dps", record={"prior": other})
+    tradeoff_figure(tmp_path, "toy", "psnr")
+    assert said[0]["title"].endswith("(2 priors)")
+    assert said[0]["labels"] == ["DDRM · shipped@0f1e2d3c", "DPS · mine@ffffffff"]
+
+
+def test_a_metric_of_ones_own_is_drawn_beside_the_harnesss(tmp_path, said):
+    own = {"name": "sharp", "title": "sharp$ness_", "better": 1, "digits": 2, "unit": ""}
+    folder = write_run(tmp_path, "ddrm", record={"columns": [own]})
+    table = pd.read_parquet(folder / layout.TABLE).assign(sharp=[1.0, 2.0, 3.0])
+    table.to_parquet(folder / layout.TABLE, index=False)
+    names = [path.name for path in write_tradeoffs(tmp_path, "toy")]
+    assert names[-2:] == ["tradeoff-sharp.png", "tradeoff-sharp.pdf"]
+    assert len(names) == 6
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vml_bench.errors import InputError
-from vml_bench.metrics import weights
+from vml_bench.weights import lpips as weights
 
 MEMBER = weights.TRUNKS["alex"].member
 

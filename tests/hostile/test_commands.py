@@ -105,7 +105,7 @@ def test_a_name_that_would_leave_the_results_folder(refused: Refused, override: 
     assert f"{key}='{name}' cannot name a folder" in refused(*PLANE, override)
 
 
-@pytest.mark.parametrize("override", ["dataset.name=References", "method.name=measurements"])
+@pytest.mark.parametrize("override", ["dataset.name=Originals", "dataset.name=measurements"])
 def test_a_name_that_means_something_else_in_the_results_folder(refused: Refused, override: str) -> None:
     assert f"{override} is taken in the results folder" in refused(*PLANE, override)
 
@@ -116,7 +116,7 @@ def test_a_name_that_means_something_else_in_the_results_folder(refused: Refused
 def test_weights_that_are_none(tmp_path: Path, refused: Refused, make: Callable[[Path], None], says: str) -> None:
     file = tmp_path / "w.safetensors"
     make(file)
-    said = refused(*CELL, "dataset=photos64", f"prior.checkpoint={file}")
+    said = refused(*CELL, "method=ddrm", "dataset=photos64", f"prior.checkpoint={file}")
     assert f"weight file {file}" in said
     assert says in said
 
@@ -133,7 +133,7 @@ def test_weights_that_are_none(tmp_path: Path, refused: Refused, make: Callable[
         ("method.sampler.step_size=nan", "method.sampler.step_size=nan does not fit"),
         ("method.sampler.schedule=null", "method.sampler.schedule=None does not fit"),
         ("method.sampler.schedule.levels=1000000", "schedule.levels=1000000"),
-        ("dataset.images=null", "dataset.images names nothing to build"),
+        ("metrics._target_=null", "metrics names nothing to build"),
         ("prior.model.image_shape=[1,2]", "prior.model.image_shape=[1, 2] does not fit"),
         ("compute=null", "compute=None chooses nothing"),
         ("tracker=null", "Config group override must be a string"),

@@ -14,15 +14,18 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from vml_bench.data import ImageFolder, ImageSet
-from vml_bench.data.base import LONGEST, check_ids, is_id
+from vml_bench.contract import ImageSet
+from vml_bench.data import ImageFolder
 from vml_bench.data.decode import FORMATS, decode
+from vml_bench.data.ids import LONGEST, check_ids, is_id
 from vml_bench.data.parquet import find_parquet_images
 from vml_bench.data.stored import MAX_BYTES, ImageFile
 from vml_bench.errors import InputError
+from vml_bench.runner.cell import assemble
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
 
@@ -142,12 +145,24 @@ class Listed(ImageSet):
         return torch.zeros(self.image_shape)
 
 
-@pytest.mark.parametrize("ids", [("../../evil",), ("a\nb",), ("a", "A")])
-def test_no_data_set_brings_such_ids_into_a_run(ids: tuple[str, ...]) -> None:
-    """A run asks for the manifest of its images before it writes anything."""
+@pytest.mark.parametrize("ids", [["../../evil"], ["a\nb"], ["a", "A"]])
+def test_no_data_set_brings_such_ids_into_a_run(cell_config, ids: list[str]) -> None:
+    """They are refused before anything is written, whatever the data set."""
+
+    def cell(ids: list[str]) -> DictConfig:
+        config = cell_config("task=sr4", "method=pinv")
+        node = {"_target_": f"{__name__}.listed", "ids": ids}
+        OmegaConf.update(config, "dataset.images", node, merge=False, force_add=True)
+        return config
+
     with pytest.raises(InputError, match="data set 'mine'"):
-        Listed(*ids).manifest(ids)
-    assert Listed("a", "b").manifest(("a", "b"))
+        assemble(cell(ids))
+    assert assemble(cell(["a", "b"])).ids == ("a", "b")
+
+
+def listed(ids: list[str]) -> Listed:
+    """A `Listed` of a configuration's list."""
+    return Listed(*ids)
 
 
 def parquet(file: Path, paths: list[str | None]) -> Path:

@@ -16,8 +16,11 @@ from tests.run_folders import write_run
 from vml_bench.cli import main
 from vml_bench.configuration import DEEPEST, LARGEST, read_config
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.runs import UNREADABLE, open_run
+from vml_bench.show import show
+from vml_bench.store.layout import RunPlace
+from vml_bench.store.runs import UNREADABLE, open_run
 from vml_bench.tracker.record import subject_of
+from vml_bench.verify import mending, verify
 
 SCRIPT = "<script>alert(1)</script>"
 COMMANDS = (("leaderboard", "--no-figures"), ("report",), ("compare",), ("cite",), ("verify",))
@@ -110,7 +113,19 @@ configs = st.fixed_dictionaries(
     {},
     optional={key: values for key in ("dataset", "task", "method", "seed")},
 )
-records = st.fixed_dictionaries({}, optional={key: values for key in ("ids", "synthetic", "manifest", "files")})
+forms = st.fixed_dictionaries(
+    {}, optional={key: values for key in ("images", "operator", "noise_std", "seed", "reference", "problem", "method")}
+)
+SAID = ("ids", "synthetic", "dataset", "task", "settings", "columns", "about", "command", "runner", "compute")
+records = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(SAID, values),
+        "problem": values | st.fixed_dictionaries({"name": values, "form": values | forms}),
+        "prior": values | st.fixed_dictionaries({"name": values, "hash": values, "form": values}),
+        "form": values | forms,
+    },
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +133,31 @@ def handed_around(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("results"))
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+RECORDED = {
+    "dataset": "toy",
+    "task": "sr4",
+    "method": "pinv",
+    "problem": {"name": "p", "form": {"images": "i", "noise_std": 0.05, "seed": 0}},
+    "form": {"problem": "p", "method": {"Pinv": {}}, "prior": None, "compute": {}},
+    "ids": ["a", "b", "c"],
+}
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
 @given(config=configs | values, record=records | values)
 def test_whatever_stands_in_a_run_it_is_read_or_unreadable(handed_around: Path, config: object, record: object) -> None:
     if isinstance(config, dict):
         config = {"seed": 0, "dataset": {"name": "a"}, "task": {"name": "b", "noise_std": 0}, **config}
+    if isinstance(record, dict):
+        record = {**RECORDED, **record}
     (handed_around / "config.yaml").write_text(json.dumps(config))
     (handed_around / "run.json").write_text(json.dumps(record))
     with suppress(*UNREADABLE):  # and nothing else
         assert isinstance(open_run(handed_around).noise_std, float)
+    for checked in verify(RunPlace.of(handed_around).results):
+        assert all(mending(checked, handed_around))
+    with suppress(InputError):
+        assert show(Path(), str(handed_around))
 
 
 RECORDS = ("[" * 100_000, "[1]", "3", '"x"', "null", "{", "", '{"ids": 3}', '{"ids": "abc"}', '{"ids": [[]]}')
@@ -153,11 +184,11 @@ def test_an_error_is_one_line_that_steers_no_terminal() -> None:
 
 def test_names_are_shown_and_never_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Method, task and image ids with markup, a column break, TeX and a terminal's control sequence."""
-    hostile = f"{SCRIPT}|\\input{{x}}$&\x1b[2J"
+    hostile, task = f"{SCRIPT}|\\input{{x}}$&\x1b[2J", "<i onclick=alert(1)>|\x1b[2J"
     ids = (f"{SCRIPT}|", "../../outside", "b")
     for method in (hostile, "pinv"):
-        run = write_run(tmp_path, "m" if method == hostile else method, task="t", ids=ids, pictures=False)
-        change(run, method={"name": method}, task={"name": hostile, "noise_std": 0.05})
+        record = {"method": method, "task": task}
+        write_run(tmp_path, "m" if method == hostile else method, task="t", ids=ids, record=record)
     for command in (("leaderboard", "--no-figures"), ("report",), ("compare",)):
         reading(tmp_path, command)
     printed = capsys.readouterr()
@@ -168,7 +199,7 @@ def test_names_are_shown_and_never_executed(tmp_path: Path, capsys: pytest.Captu
     assert {"index.html", "leaderboard.md", "leaderboard.tex"} <= files.keys()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in files["index.html"]
     shown = {name: text for name, text in files.items() if name not in ("plotly.min.js", "core.js")}
-    assert not [name for name, text in shown.items() if SCRIPT in text]
+    assert not [name for name, text in shown.items() if SCRIPT in text or "<i onclick" in text]
     rows = [line for line in files["leaderboard.md"].splitlines() if line.startswith("| ")]
     assert len({line.replace("\\|", "").count("|") for line in rows}) == 1, "a name broke the table's columns"
     assert "\\input{" not in files["leaderboard.tex"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.launchers.sweeping import assert_equal_results, runs, start, sweep
-from vml_bench.runner.cell import run_cell
+from vml_bench.runner.run import run_cell
 
 CELLS = ("task=inpaint_random,sr4", "method=ddrm,vml_fixed_point", "method.sampler.schedule.levels=2", "runner.limit=2")
 EXACT = ("dataset=gmm_2d", "method=pinv", "runner.limit=2", "runner.results_dir=results")

@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from tests.run_folders import write_reference, write_run
+from tests.run_folders import originals, write_reference, write_run
 from vml_bench.figures.pictures import MOST, write_figures
 from vml_bench.leaderboard import build, cache, format_table, intervals, write
 from vml_bench.leaderboard.aggregate import leaderboard_row
 from vml_bench.leaderboard.cache import RowCache
-from vml_bench.leaderboard.features import Features
 from vml_bench.leaderboard.intervals import bootstrap_interval, bootstrap_intervals
-from vml_bench.leaderboard.runs import Run, each, read_run, read_runs
 from vml_bench.store import parts
+from vml_bench.store.features import Features
+from vml_bench.store.runs import Run, each, read_run, read_runs
 
 IDS = [f"i{k:02d}" for k in range(20)]
 
@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path, computed, monke
 
 def test_damaged_originals_are_said_and_leave_the_means(tmp_path):
     some_runs(tmp_path)
-    (tmp_path / "references" / "toy" / "features.npz").write_bytes(b"PK torn")
+    (originals(tmp_path) / "features.npz").write_bytes(b"PK torn")
     for _ in range(2):
         frame, warnings = build(tmp_path, "toy")
         assert frame["fd_alex"].isna().all()
@@ -363,7 +363,7 @@ def test_tables_of_many_runs_are_complete_and_figures_are_bounded(tmp_path, caps
         write_run(tmp_path, "dps", f"{number:010x}", **quality)
     write_run(tmp_path, "ddrm", pictures=True)
     (figure,) = write_figures(tmp_path, "toy")
-    assert "note: sr4 at noise_std 0.05: pictures of 2 of 28 runs, the best of each method" in capsys.readouterr().err
+    assert "pictures of 2 of 28 runs, the best of each method" in capsys.readouterr().err
     frame, _ = build(tmp_path, "toy")
     paths = write(frame, tmp_path / "toy")
     assert len(pd.read_csv(paths[0])) == MOST + 4

@@ -12,11 +12,11 @@ import torch
 from cleanfid.fid import fid_from_feats
 from PIL import Image
 
-from tests.run_folders import write_picture, write_reference, write_run
+from tests.run_folders import originals, write_picture, write_reference, write_run
 from vml_bench.cli import main
+from vml_bench.columns import BY_NAME, COLUMNS, KEYS
 from vml_bench.errors import InputError
 from vml_bench.leaderboard import build, datasets, format_table, store_features, write
-from vml_bench.leaderboard.columns import BY_NAME, COLUMNS, KEYS
 from vml_bench.leaderboard.intervals import bootstrap_interval
 from vml_bench.leaderboard.latex import escape_tex, to_tex
 from vml_bench.leaderboard.render import escape_markdown, ranks, to_markdown
@@ -30,8 +30,8 @@ def test_a_row_holds_the_means_of_its_images_and_the_columns_of_the_design(tmp_p
     write_run(tmp_path, psnr=(20.0, 22.0, 27.0))
     frame, warnings = build(tmp_path, "toy")
     assert warnings == []
-    assert list(frame.columns[:7]) == list(KEYS)
-    assert {f"{c.name}{end}" for c in COLUMNS for end in ("", "_low", "_high")} == set(frame.columns[7:])
+    assert list(frame.columns[: len(KEYS)]) == list(KEYS)
+    assert {f"{c.name}{end}" for c in COLUMNS for end in ("", "_low", "_high")} == set(frame.columns[len(KEYS) :])
     row = frame.iloc[0]
     assert (row["dataset"], row["task"], row["noise_std"], row["method"]) == ("toy", "sr4", 0.05, "pinv")
     assert (row["n"], row["diverged"], row["psnr"], row["nfe"], row["seconds"]) == (3, 0, 23.0, 20, 0.25)
@@ -117,9 +117,9 @@ def test_a_distance_with_features_missing_is_left_out_by_name(tmp_path):
         (lambda folder: (folder / "images.parquet").unlink(), "images.parquet is missing"),
         (lambda folder: (folder / "images.parquet").write_bytes(b"PAR1 torn"), ""),
         (lambda folder: (folder / "run.json").write_text("{"), ""),
-        (lambda folder: (folder / "config.yaml").write_text("seed: 0\n"), "lacks the key 'dataset'"),
-        (lambda folder: (folder / "config.yaml").write_text("a: [\n"), ""),
-        (lambda folder: (folder / "config.yaml").write_text("a: ${nowhere}\n"), "lacks the key 'dataset'"),
+        (lambda folder: (folder / "run.json").write_text('{"format": 2, "problem": {}}'), "lacks the key 'dataset'"),
+        (lambda folder: (folder / "run.json").write_text("{}"), "older version"),
+        (lambda folder: (folder / "config.yaml").unlink(), "config.yaml is missing"),
         (lambda folder: (folder / "features.npz").write_bytes(b"PK torn"), ""),
     ],
 )
@@ -162,6 +162,113 @@ def test_two_runs_of_a_method_are_two_rows_told_apart(tmp_path):
     assert "dps (bbbb)" in format_table(frame)
 
 
+def test_another_operator_under_one_name_is_a_table_of_its_own_headed_by_what_differs(tmp_path):
+    write_run(tmp_path, "pinv")
+    write_run(tmp_path, "wiener", psnr=(10.0, 10.0, 10.0))
+    write_run(tmp_path, "tv", psnr=(40.0, 40.0, 40.0), asked={"operator": {"BlockAverage": {"factor": 2}}})
+    frame, _ = build(tmp_path, "toy")
+    assert frame["problem"].nunique() == 2
+    for text in (format_table(frame), to_markdown(frame), to_tex(frame)):
+        assert all(words in text for words in ("factor 2", "factor 4"))
+    assert "**40.00**" not in to_markdown(frame), "nothing stands beside it"
+    assert "**22.00**" in to_markdown(frame)
+
+
+def test_other_images_under_one_name_are_a_table_of_their_own(tmp_path):
+    write_run(tmp_path, "pinv", asked={"images": "aaaaaaaaaa"})
+    write_run(tmp_path, "wiener", asked={"images": "bbbbbbbbbb"})
+    text = to_markdown(build(tmp_path, "toy")[0])
+    assert "## sr4 · images aaaaaaaaaa, σ_y = 0.05" in text
+    assert "## sr4 · images bbbbbbbbbb, σ_y = 0.05" in text
+
+
+def test_a_row_is_called_by_its_method_and_what_differs_from_its_configuration(tmp_path):
+    write_run(tmp_path, "ddrm", "aaaa", record={"settings": {"eta": 0.5, "schedule.levels": 4}})
+    write_run(tmp_path, "ddrm", "bbbb")
+    frame, _ = build(tmp_path, "toy")
+    assert set(frame.attrs["labels"]) == {"ddrm", "ddrm · eta=0.5, schedule.levels=4"}
+    assert "eta=0.5, schedule.levels=4" in set(frame["settings"])
+    assert "| ddrm · eta=0.5, schedule.levels=4 |" in to_markdown(frame)
+
+
+def test_settings_that_no_configuration_told_apart_are_told_apart_by_what_was_computed(tmp_path):
+    for run, eta in (("aaaa", 0.7), ("bbbb", 0.85)):
+        form = {"problem": "p", "method": {"DDRM": {"eta": eta, "eta_b": 1.0}}, "prior": "x", "compute": {}}
+        write_run(tmp_path, "ddrm", run, record={"form": form})
+    assert build(tmp_path, "toy")[0].attrs["labels"] == ["ddrm · eta=0.7", "ddrm · eta=0.85"]
+
+
+def test_priors_are_named_where_a_table_has_more_than_one(tmp_path):
+    other = {"name": "mine", "hash": "abcdefabcd", "form": {}}
+    write_run(tmp_path, "ddrm", "aaaa", record={"prior": other})
+    write_run(tmp_path, "pinv", "bbbb", record={"prior": None})
+    assert build(tmp_path, "toy")[0].attrs["labels"] == ["pinv", "ddrm"], "one prior, and none"
+    write_run(tmp_path, "ddrm", "cccc", psnr=(30.0, 30.0, 30.0))
+    frame, _ = build(tmp_path, "toy")
+    assert set(frame.attrs["labels"]) == {"pinv", "ddrm · mine@abcdefab", "ddrm · shipped@0f1e2d3c"}
+    for text in (format_table(frame), to_markdown(frame), to_tex(frame)):
+        assert "best values are marked across them" in text
+    assert frame.set_index("run")["prior"].fillna("").to_dict() == {
+        **{"aaaa": "mine@abcdefab", "bbbb": "", "cccc": "shipped@0f1e2d3c"}
+    }
+
+
+def test_ways_of_computing_are_named_where_a_table_has_more_than_one(tmp_path):
+    form = {"problem": "p", "method": {"DDRM": {}}, "prior": "x", "compute": {"dtype": "bfloat16"}}
+    write_run(tmp_path, "ddrm", "aaaa", record={"form": form})
+    assert build(tmp_path, "toy")[0].attrs["labels"] == ["ddrm"]
+    write_run(tmp_path, "dps", "bbbb")
+    frame, _ = build(tmp_path, "toy")
+    assert frame.attrs["labels"] == ["ddrm · dtype=bfloat16", "dps · float32"]
+    assert frame["settings"].tolist() == ["compute.dtype=bfloat16", ""]
+
+
+def test_fewer_images_than_others_are_marked_and_never_best(tmp_path):
+    write_run(tmp_path, "pinv", ids=["a", "b"], psnr=(90.0, 90.0), lpips=(0.0, 0.0))
+    write_run(tmp_path, "ddrm")
+    write_run(tmp_path, "dps", psnr=(10.0, 10.0, 10.0))
+    frame, warnings = build(tmp_path, "toy")
+    for text in (format_table(frame), to_markdown(frame)):
+        assert "2 of 3 ⚠" in text
+    assert "**90.00**" not in to_markdown(frame)
+    assert "**22.00**" in to_markdown(frame)
+    assert any("different images" in line for line in warnings)
+
+
+def test_the_metric_of_a_run_of_ones_own_is_a_column_like_any_other(tmp_path):
+    declared = {"name": "sharpness", "title": "sharpness", "better": 1, "digits": 1, "unit": "%"}
+    for method, values in (("pinv", [1.0, 2.0, 3.0]), ("ddrm", [4.0, 5.0, 6.0])):
+        folder = write_run(tmp_path, method, record={"columns": [declared]})
+        table = pd.read_parquet(folder / "images.parquet").assign(sharpness=values)
+        table.to_parquet(folder / "images.parquet", index=False)
+    write_run(tmp_path, "dps")
+    frame, _ = build(tmp_path, "toy")
+    assert frame["sharpness"].tolist()[:2] == [2.0, 5.0]
+    assert math.isnan(frame["sharpness"][2])
+    assert "sharpness ↑ (%)" in to_markdown(frame)
+    assert "**5.0**" in markdown_row(frame, "ddrm")
+    assert {"sharpness", "sharpness_low", "sharpness_high"} <= set(frame.columns)
+
+
+def test_a_metric_of_ones_own_with_other_settings_is_left_out_of_the_table_by_name(tmp_path):
+    declared = {"name": "sharpness", "title": "sharpness", "better": 1, "digits": 1, "unit": "%"}
+    for method, scale in (("pinv", 1), ("ddrm", 100)):
+        said = {**declared, "form": {"Sharpness": {"scale": scale}}}
+        folder = write_run(tmp_path, method, record={"columns": [said]})
+        pd.read_parquet(folder / "images.parquet").assign(sharpness=1.0 * scale).to_parquet(folder / "images.parquet")
+    frame, warnings = build(tmp_path, "toy")
+    assert frame["sharpness"].isna().all()
+    assert any("sharpness is left out, the runs computed it with different settings" in line for line in warnings)
+
+
+def test_what_a_handed_around_record_declares_cannot_spoil_a_table(tmp_path):
+    bad = [{"name": "psnr", "title": "mine", "better": -1, "digits": 0, "unit": ""}, {"name": "x y"}, 3, {}]
+    write_run(tmp_path, "pinv", record={"columns": bad, "about": {"colour": "no colour", "order": "first"}})
+    frame, _ = build(tmp_path, "toy")
+    assert frame.attrs["columns"]["psnr"].title == "PSNR"
+    assert "x y" not in frame.columns
+
+
 def test_methods_stand_in_the_papers_order_and_tasks_in_blocks(tmp_path):
     for method in ("vml_map", "zebra", "pinv", "dps"):
         write_run(tmp_path, method)
@@ -174,15 +281,15 @@ def test_methods_stand_in_the_papers_order_and_tasks_in_blocks(tmp_path):
 
 def test_ranks_know_the_direction_ties_nan_and_divergence():
     psnr, lpips, nfe = BY_NAME["psnr"], BY_NAME["lpips_alex"], BY_NAME["nfe"]
-    assert ranks([20.0, 30.0, 25.0], [0, 0, 0], psnr) == [0, 1, 2]
-    assert ranks([0.1, 0.3, 0.2], [0, 0, 0], lpips) == [1, 0, 2]
-    assert ranks([20.001, 20.002, 19.0], [0, 0, 0], psnr) == [1, 1, 2]
-    assert ranks([math.nan, 30.0, 25.0], [0, 0, 0], psnr) == [0, 1, 2]
-    assert ranks([math.nan, math.nan], [0, 0], psnr) == [0, 0]
-    assert ranks([40.0, 30.0, 25.0], [1, 0, 0], psnr) == [0, 1, 2]
-    assert ranks([math.inf, 30.0], [0, 0], psnr) == [1, 2]
-    assert ranks([5.0, 1.0], [0, 0], nfe) == [0, 0]
-    assert ranks([20.0], [0], psnr) == [0]
+    assert ranks([20.0, 30.0, 25.0], [True, True, True], psnr) == [0, 1, 2]
+    assert ranks([0.1, 0.3, 0.2], [True, True, True], lpips) == [1, 0, 2]
+    assert ranks([20.001, 20.002, 19.0], [True, True, True], psnr) == [1, 1, 2]
+    assert ranks([math.nan, 30.0, 25.0], [True, True, True], psnr) == [0, 1, 2]
+    assert ranks([math.nan, math.nan], [True, True], psnr) == [0, 0]
+    assert ranks([40.0, 30.0, 25.0], [False, True, True], psnr) == [0, 1, 2]
+    assert ranks([math.inf, 30.0], [True, True], psnr) == [1, 2]
+    assert ranks([5.0, 1.0], [True, True], nfe) == [0, 0]
+    assert ranks([20.0], [True], psnr) == [0]
 
 
 def test_best_is_bold_and_second_best_underlined(tmp_path):
@@ -202,7 +309,7 @@ def test_names_are_inert_in_markdown_and_tex(tmp_path):
     write_run(tmp_path, "pinv", task="sr4")
     write_run(tmp_path, "ddrm", task="sr4")
     frame, _ = build(tmp_path, "toy")
-    frame["method"] = [name, "plain"]
+    frame.attrs["labels"] = [name, "plain"]
     frame["task"] = name
     markdown, tex = to_markdown(frame), to_tex(frame)
     assert "<script>" not in markdown
@@ -212,7 +319,7 @@ def test_names_are_inert_in_markdown_and_tex(tmp_path):
     assert r"\textless{}script\textgreater{}a\textbar{}b\_c*`\$\&\textbackslash{}" in tex
     assert escape_markdown("a\n# b_c") == r"a \# b\_c"
     assert escape_tex("50%\n{x}") == r"50\% \{x\}"
-    frame["method"] = ["\x1b[31mred", "plain"]
+    frame.attrs["labels"] = ["\x1b[31mred", "plain"]
     assert "\x1b" not in format_table(frame)
 
 
@@ -222,7 +329,7 @@ def test_written_files_are_whole_and_say_how_to_get_fid(tmp_path):
     paths = write(frame, tmp_path / "toy")
     assert sorted(path.name for path in (tmp_path / "toy").iterdir()) == sorted(path.name for path in paths)
     assert {path.suffix for path in paths} == {".csv", ".md", ".tex"}
-    pd.testing.assert_frame_equal(pd.read_csv(paths[0]).iloc[:, 7:10], frame.iloc[:, 7:10], check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_csv(paths[0]).iloc[:, 10:13], frame.iloc[:, 10:13], check_dtype=False)
     for path in paths[1:]:
         assert "vml-bench fetch inception" in path.read_text()
         assert "Synthetic: " in path.read_text()
@@ -300,7 +407,7 @@ def test_features_are_completed_from_the_pictures_once_beside_the_runs_own(tmp_p
     assert math.isnan(frame.set_index("method").at["pinv", "fid_torchvision"])
     assert any("fid_torchvision is left out, features of 1 images are missing" in line for line in warnings)
     write_picture(first / "recon" / "d.png", 70)
-    write_picture(tmp_path / "references" / "toy" / "d.png", 75)
+    write_picture(originals(tmp_path) / "d.png", 75)
     store_features(tmp_path, "toy", "inception_torchvision", local_means(calls))
     assert len(calls) == 8 + 2
     assert build(tmp_path, "toy")[0]["fid_torchvision"].notna().all()
@@ -321,8 +428,8 @@ def test_each_convention_of_fid_rests_on_features_of_its_own(tmp_path):
     expected = {}
     for column in (column for column in COLUMNS if column.name.startswith("fid")):
         restored, original = rng.normal(size=(10, 4)), rng.normal(size=(10, 4)) + 1
-        (tmp_path / "references" / "toy").mkdir(parents=True, exist_ok=True)
-        for where, array in ((folder, restored), (tmp_path / "references" / "toy", original)):
+        originals(tmp_path).mkdir(parents=True, exist_ok=True)
+        for where, array in ((folder, restored), (originals(tmp_path), original)):
             np.savez(where / f"features_{column.features}.npz", ids=np.array(ids), **{column.features: array})
         expected[column.name] = fid_from_feats(restored, original)
     row = build(tmp_path, "toy")[0].iloc[0]

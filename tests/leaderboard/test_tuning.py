@@ -13,6 +13,7 @@ from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
 from vml_bench.leaderboard.tuning import tuning_table
 from vml_bench.runner.progress import cells_of
+from vml_bench.store import layout
 
 SETTINGS, CELLS = 8, 6
 SWEEPS = sorted(path.stem for path in (config_dir() / "experiment" / "tune").glob("*.yaml"))
@@ -28,10 +29,10 @@ def run(results, setting, lpips, *, task="sr4", method="dps", diverged=()):
 
 
 def set_sampler(folder, **options):
-    """Give a run's sampler these options."""
-    config = json.loads((folder / "config.yaml").read_text())
-    config["method"]["sampler"] = {"_target_": "x", **options, "schedule": {"levels": 50}}
-    (folder / "config.yaml").write_text(json.dumps(config))
+    """Give a run's method these options."""
+    record = json.loads((folder / layout.RECORD).read_text())
+    record["form"]["method"] = {"X": {**options, "schedule": {"EDMSchedule": {"levels": 50}}}}
+    (folder / layout.RECORD).write_text(json.dumps(record))
 
 
 def test_settings_are_pooled_over_cells_and_the_best_comes_first(tmp_path):
@@ -39,7 +40,7 @@ def test_settings_are_pooled_over_cells_and_the_best_comes_first(tmp_path):
         run(tmp_path, "scale=1", 0.3 + shift, task=task)
         run(tmp_path, "scale=2", 0.2 + shift, task=task)
     table = tuning_table(tmp_path, "toy")
-    assert table["setting"].tolist() == ["scale=2.0", "scale=1.0"]
+    assert table["setting"].tolist() == ["scale=2", "scale=1"]
     assert table["lpips_alex"].tolist() == pytest.approx([0.25, 0.35])
     assert table[["cells", "n", "diverged"]].to_numpy().tolist() == [[2, 6, 0]] * 2
 
@@ -49,8 +50,18 @@ def test_a_setting_that_missed_a_cell_is_left_out_and_divergence_is_counted(tmp_
         run(tmp_path, "scale=1", 0.3, task=task, diverged=("a",))
     run(tmp_path, "scale=2", 0.1)
     table = tuning_table(tmp_path, "toy")
-    assert table["setting"].tolist() == ["scale=1.0"]
+    assert table["setting"].tolist() == ["scale=1"]
     assert table["diverged"].tolist() == [2]
+
+
+def test_settings_are_pooled_over_problems_not_over_the_names_of_tasks(tmp_path):
+    for number, factor in enumerate((2, 4)):
+        for scale in (1.0, 2.0):
+            folder = write_run(
+                tmp_path, "dps", f"{number}{scale}", asked={"operator": {"BlockAverage": {"factor": factor}}}
+            )
+            set_sampler(folder, scale=scale)
+    assert tuning_table(tmp_path, "toy")["cells"].tolist() == [2, 2]
 
 
 def test_it_is_written_and_printed(tmp_path, capsys):
@@ -68,7 +79,7 @@ def test_against_exact_answers_the_distance_to_the_posterior_decides_and_the_gap
             folder = write_oracle_run(tmp_path, "dps", f"{scale}{task}", task=task, gaps=gaps, sw2=distances)
             set_sampler(folder, scale=float(scale))
     table = tuning_table(tmp_path, "plane")
-    assert table["setting"].tolist() == ["scale=2.0", "scale=1.0"]
+    assert table["setting"].tolist() == ["scale=2", "scale=1"]
     assert table["sw2"].tolist() == pytest.approx([0.225, 0.425])
     assert table["map_gap"].tolist() == pytest.approx([47.5, 2.5])
     assert table[["cells", "n", "diverged"]].to_numpy().tolist() == [[2, 8, 0]] * 2
@@ -77,11 +88,11 @@ def test_against_exact_answers_the_distance_to_the_posterior_decides_and_the_gap
 def test_a_setting_whose_every_image_diverged_comes_last(tmp_path):
     lost = ("p000-r00", "p000-r01", "p001-r00", "p001-r01")
     folder = write_oracle_run(tmp_path, "dps", "a", diverged=lost)
-    (folder / "oracle.parquet").unlink()
+    (folder / layout.SCENES).unlink()
     set_sampler(folder, scale=1.0)
     set_sampler(write_oracle_run(tmp_path, "dps", "b"), scale=2.0)
     table = tuning_table(tmp_path, "plane")
-    assert table["setting"].tolist() == ["scale=2.0", "scale=1.0"]
+    assert table["setting"].tolist() == ["scale=2", "scale=1"]
     assert table["diverged"].tolist() == [0, 4]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from pathlib import Path
 
@@ -15,11 +14,20 @@ from cleanfid.inception_torchscript import InceptionV3W
 from PIL import Image
 from torchvision.models import Inception_V3_Weights, inception_v3
 
+from tests.weights.published import take_for_published
 from vml_bench.data.images import from_uint8
 from vml_bench.errors import InputError
-from vml_bench.files import sha256
-from vml_bench.metrics import MetricSuite, conventions, inception
+from vml_bench.metrics import MetricSuite
 from vml_bench.metrics.frechet import kernel_distance
+from vml_bench.weights.catalogue import find
+
+NEEDED = {
+    "inception": "inception",
+    "inception_legacy_pytorch": "inception-pytorch",
+    "inception_torch_fidelity": "inception-pytorch",
+    "inception_torchvision": "inception-torchvision",
+}
+"""What `vml-bench fetch` calls the weights of each feature network."""
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +60,12 @@ def arbitrary_state(**options) -> dict[str, torch.Tensor]:
         return network.state_dict()
 
 
-def place(monkeypatch, name: str, state: dict[str, torch.Tensor]) -> None:
+def place(monkeypatch, cache: Path, name: str, state: dict[str, torch.Tensor]) -> Path:
     """Put a state where a convention looks for its published weights, and have it taken for them."""
-    file = getattr(conventions, name)
-    torch.save(state, file.path)
-    monkeypatch.setattr(conventions, name, dataclasses.replace(file, digest=sha256(file.path)))
+    file = cache / find(name).files[0]
+    torch.save(state, file)
+    take_for_published(monkeypatch, name)
+    return file
 
 
 def ours(pictures: list[Path], network: str) -> np.ndarray:
@@ -94,8 +103,8 @@ class Traced(torch.nn.Module):
 
 
 def test_clean_is_clean_fids(pictures, cache, monkeypatch):
-    torch.jit.script(Traced()).save(str(inception.inception_file()))
-    monkeypatch.setattr(inception, "INCEPTION_SHA256", sha256(inception.inception_file()))
+    torch.jit.script(Traced()).save(str(cache / find("inception").files[0]))
+    take_for_published(monkeypatch, "inception")
     model = InceptionV3W(str(cache), download=False)
     features = ours(pictures, "inception")
     np.testing.assert_allclose(features, cleanfids(pictures, model, "clean"), rtol=1e-5, atol=1e-6)
@@ -104,7 +113,7 @@ def test_clean_is_clean_fids(pictures, cache, monkeypatch):
 
 def test_legacy_pytorch_is_clean_fids(pictures, cache, monkeypatch):
     state = arbitrary_state(num_classes=1008, aux_logits=False)
-    place(monkeypatch, "FID_INCEPTION", state)
+    place(monkeypatch, cache, "inception-pytorch", state)
     rng = torch.random.get_rng_state()
     features = ours(pictures[:2], "inception_legacy_pytorch")
     assert torch.equal(torch.random.get_rng_state(), rng)
@@ -118,7 +127,8 @@ def test_legacy_pytorch_is_clean_fids(pictures, cache, monkeypatch):
 
 def test_torch_fidelity_is_torch_fidelitys(pictures, cache, monkeypatch, tmp_path):
     torch_fidelity = pytest.importorskip("torch_fidelity")
-    place(monkeypatch, "FID_INCEPTION", arbitrary_state(num_classes=1008, aux_logits=False))
+    state = arbitrary_state(num_classes=1008, aux_logits=False)
+    weights = place(monkeypatch, cache, "inception-pytorch", state)
     features = ours(pictures, "inception_torch_fidelity")
     for i, file in enumerate(pictures):
         target = tmp_path / ("first" if i < 2 else "second") / file.name
@@ -133,7 +143,7 @@ def test_torch_fidelity_is_torch_fidelitys(pictures, cache, monkeypatch, tmp_pat
         cuda=False,
         cache=False,
         verbose=False,
-        feature_extractor_weights_path=str(conventions.FID_INCEPTION.path),
+        feature_extractor_weights_path=str(weights),
     )["kernel_inception_distance_mean"]  # FID's features; its own matrix root of 2048×2048 takes a minute
     assert kernel_distance(features[:2], features[2:]) == pytest.approx(theirs, rel=2e-3)
 
@@ -146,7 +156,7 @@ def test_without_torch_fidelity_the_remedy_is_to_install_it(cache, monkeypatch):
 
 def test_torchvision_is_daps_script(pictures, cache, monkeypatch):
     state = arbitrary_state()
-    place(monkeypatch, "TORCHVISION_INCEPTION", state)
+    place(monkeypatch, cache, "inception-torchvision", state)
     features = ours(pictures[:2], "inception_torchvision")
     monkeypatch.setattr(Inception_V3_Weights, "get_state_dict", lambda *_, **__: state)
     model = inception_v3(weights=Inception_V3_Weights.IMAGENET1K_V1).eval()
@@ -159,24 +169,23 @@ def test_torchvision_is_daps_script(pictures, cache, monkeypatch):
         assert_equal(features, model(images).numpy())
 
 
-@pytest.mark.parametrize("network", ["inception_legacy_pytorch", "inception_torchvision"])
-def test_weights_are_verified_before_they_are_read(cache, network):
-    with pytest.raises(InputError, match="is missing; run `vml-bench fetch inception-"):
+@pytest.mark.parametrize(("network", "weights"), NEEDED.items())
+def test_weights_are_verified_before_they_are_read(cache, network, weights):
+    with pytest.raises(InputError, match=rf"is missing; run `vml-bench fetch {weights}`.*leave '{network}' out"):
         MetricSuite((), (network,))
-    file = conventions.FID_INCEPTION if network.endswith("pytorch") else conventions.TORCHVISION_INCEPTION
-    file.path.write_bytes(b"another file")
+    file = cache / find(weights).files[0]
+    file.write_bytes(b"another file")
     with pytest.raises(InputError, match="sha256 differs"):
         MetricSuite((), (network,))
-    file.path.chmod(0o666)
+    file.chmod(0o666)
     with pytest.raises(InputError, match=f"{file.name} is writable for everyone"):
         MetricSuite((), (network,))
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
-@pytest.mark.parametrize("network", ["inception", "inception_legacy_pytorch", "inception_torchvision"])
+@pytest.mark.parametrize("network", NEEDED)
 def test_weights_in_a_world_writable_folder_are_refused(cache, network, mode):
-    for name in (inception.INCEPTION_FILE, conventions.FID_INCEPTION.name, conventions.TORCHVISION_INCEPTION.name):
-        (cache / name).write_bytes(b"anyone could have written this")
+    (cache / find(NEEDED[network]).files[0]).write_bytes(b"anyone could have written this")
     cache.chmod(mode)
     with pytest.raises(InputError, match="cache is writable for everyone"):
         MetricSuite((), (network,))

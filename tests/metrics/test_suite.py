@@ -13,14 +13,15 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.nn.functional import avg_pool2d, pad
 
+from tests.weights.published import take_for_published
 from vml_bench.configuration import config_dir
 from vml_bench.data import PhotoCrops
 from vml_bench.data.images import from_uint8, to_uint8
 from vml_bench.errors import InputError
-from vml_bench.files import sha256
-from vml_bench.metrics import MetricSuite, inception
+from vml_bench.metrics import MetricSuite
 from vml_bench.metrics.suite import FEATURES
-from vml_bench.metrics.weights import load_trunk, trunk_file
+from vml_bench.weights.catalogue import find
+from vml_bench.weights.lpips import load_trunk, trunk_file
 
 IDS = ("astronaut-192-064", "chelsea-000-192", "coffee-128-156", "motorcycle-128-064")
 RECORDED = {  # 5×5 box blur with reflected borders, quantised, against the crop
@@ -107,7 +108,7 @@ def test_inception_without_its_weights_says_how_to_get_them(tmp_path, monkeypatc
     monkeypatch.setenv("VML_BENCH_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="vml-bench fetch inception"):
         MetricSuite(("psnr",), ("inception",))
-    (tmp_path / inception.INCEPTION_FILE).write_bytes(b"torn")
+    (tmp_path / find("inception").files[0]).write_bytes(b"torn")
     with pytest.raises(InputError, match="sha256 differs"):
         MetricSuite(("psnr",), ("inception",))
 
@@ -126,8 +127,8 @@ def test_inception_features_are_clean_fids_of_the_saved_8_bit_picture(tmp_path, 
     base = torch.nn.Module()
     base.layers = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Conv2d(3, 2048, 1))
     base.forward = lambda x: base.layers(x)
-    torch.jit.trace(base, torch.zeros(1, 3, 299, 299)).save(tmp_path / inception.INCEPTION_FILE)
-    monkeypatch.setattr(inception, "INCEPTION_SHA256", sha256(tmp_path / inception.INCEPTION_FILE))
+    torch.jit.trace(base, torch.zeros(1, 3, 299, 299)).save(tmp_path / find("inception").files[0])
+    take_for_published(monkeypatch, "inception")
     features = MetricSuite(("psnr",), ("inception",)).features(crops[:2])["inception"]
     resize = build_resizer("clean")
     resized = np.stack([resize(to_uint8(crop)).transpose(2, 0, 1) for crop in crops[:2]])

@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests.priors.adm_reference import ADM, sinusoids
+from vml_bench.contract import Prior
 from vml_bench.errors import InputError
 from vml_bench.priors.adm import ADMConfig, ADMFormat, adm_config, load_adm_prior, read_adm
-from vml_bench.priors.base import Prior
 from vml_bench.priors.networks import PublishedNetwork, published
 from vml_bench.priors.synthetic import arbitrary_tensors, checkpoint_format
 

@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from vml_bench.configuration import config_dir
+from vml_bench.contract import Prior
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
-from vml_bench.priors.base import Prior
 from vml_bench.priors.closed_form import GaussianMixturePrior, GaussianPrior, random_gaussian, random_mixture
 
 SHAPE = (1, 2, 3)

@@ -3,11 +3,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from vml_bench.contract import Prior
 from vml_bench.data import PhotoCrops
 from vml_bench.errors import InputError
 from vml_bench.metrics.functional import psnr
 from vml_bench.noise import ImageNoise
-from vml_bench.priors.base import Prior
 from vml_bench.priors.unet import EDMPrior, load_edm_prior, shipped_checkpoint
 
 TINY = {

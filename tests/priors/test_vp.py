@@ -4,8 +4,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
+from vml_bench.contract import Prior
 from vml_bench.denoiser import Denoiser
-from vml_bench.priors.base import Prior
 from vml_bench.priors.vp import VPPrior
 from vml_bench.schedule import DDPMSchedule
 

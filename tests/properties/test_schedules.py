@@ -35,6 +35,9 @@ def check(levels: list[float], count: int, prior: SimpleNamespace) -> None:
 @given(prior=ranges, levels=st.integers(1, 300), rho=st.floats(*RHO), narrower=st.booleans(), data=st.data())
 @example(prior=PHOTOS, levels=300, rho=RHO[0], narrower=False, data=None)
 @example(prior=PHOTOS, levels=300, rho=RHO[1], narrower=False, data=None)
+@example(
+    prior=SimpleNamespace(sigma_min=2784035.0, sigma_max=73182736.0), levels=2, rho=0.125, narrower=False, data=None
+)
 def test_edm_levels_fall_from_end_to_end(
     prior: SimpleNamespace, levels: int, rho: float, narrower: bool, data: st.DataObject | None
 ) -> None:

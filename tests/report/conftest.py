@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.run_folders import write_run
+from vml_bench.store import layout
 
 HOSTILE = "<script>window.hacked=1"
 """A method whose name is markup."""
+OWN = {"name": "sharp", "title": "<b>sharp", "better": 1, "digits": 1, "unit": "%"}
+"""What a metric from outside the package declares."""
 IDS = ("plain", "a b#?%&'\"", "ü</script><b>", "UPPER")
 """Ids that file names and URLs do not take as they are; one of them names a folder."""
 
@@ -23,6 +27,20 @@ def write_results(results: Path) -> None:
         write_run(results, "dps", "1" * 10, **dps, **shared)
         write_run(results, HOSTILE, "2" * 10, psnr=(26, 25, 24, 27), lpips=(0.2, 0.1, 0.3, 0.25), **shared)
     write_run(results, "vml_map_pre", dataset="celebahq256", task="inpaint_half", lpips=(0.2, 0.21, 0.22))
+
+
+def write_problems(results: Path) -> None:
+    """Two problems under one task name: of factor 4 with a variant, fewer images and own scores; and of factor 2."""
+    write_run(results, "ddrm", "4" * 10, pictures=True)
+    own = {"settings": {"eta": 0.5}, "columns": [OWN], "command": {"overrides": ["task=sr4"], "config_dir": None}}
+    folder = write_run(results, "ddrm", "5" * 10, pictures=True, record=own)
+    table = pd.read_parquet(folder / layout.TABLE).assign(sharp=[10.0, 30.0, 20.0])
+    table.to_parquet(folder / layout.TABLE, index=False)
+    few = {"ids": ("a", "b"), "psnr": (40.0, 41.0), "lpips": (0.01, 0.02), "pictures": True}
+    prior = {"name": "mine", "hash": "ffffffffff", "form": {}}
+    write_run(results, "dps", "6" * 10, record={"prior": prior}, **few)
+    asked = {"operator": {"BlockAverage": {"factor": 2}}}
+    write_run(results, "ddrm", "7" * 10, psnr=(30.0, 31.0, 32.0), pictures=True, asked=asked)
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.conftest import HOSTILE, IDS, write_results
+from tests.report.conftest import HOSTILE, IDS, write_problems, write_results
 from vml_bench.report import write_report
+from vml_bench.store import layout
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install -e '.[dev]')")
 
@@ -23,13 +24,24 @@ PATIENCE = 120_000
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a report, alone: nothing that it needs lies elsewhere."""
+    return alone(tmp_path_factory, write_results)
+
+
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of two problems under one task name."""
+    return alone(tmp_path_factory, write_problems)
+
+
+def alone(tmp_path_factory: pytest.TempPathFactory, write: Callable[[Path], None]) -> Path:
+    """Write results and a report; leave the report's folder alone."""
     results = tmp_path_factory.mktemp("results")
-    write_results(results)
+    write(results)
     write_report(results)
-    alone = tmp_path_factory.mktemp("alone") / "report"
-    shutil.move(results / "report", alone)
+    left = tmp_path_factory.mktemp("alone") / "report"
+    shutil.move(results / "report", left)
     shutil.rmtree(results)
-    return alone
+    return left
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +104,8 @@ def read(browser: playwright.Browser, report: Path) -> Iterator[Callable[..., Re
     """Open the report for a reader; afterwards none has met an error or left the folder."""
     readers: list[Reader] = []
 
-    def opened(size: dict[str, int] = DESK, dataset: str = "toy", scheme: str = "light") -> Reader:
-        readers.append(Reader(browser, report, size, dataset, scheme))
+    def opened(size: dict[str, int] = DESK, dataset: str = "toy", scheme: str = "light", page: Path = report) -> Reader:
+        readers.append(Reader(browser, page, size, dataset, scheme))
         return readers[-1]
 
     yield opened
@@ -158,7 +170,7 @@ def test_a_number_opens_the_run_it_comes_from_by_mouse_and_by_keyboard(read):
     dialog = reader.page.locator("dialog.provenance")
     dialog.locator("dl").wait_for()
     text = dialog.inner_text()
-    for words in ("29.33 dB", "PSNR", "toy / sr4 / dps / 1111111111", "run.json", "noise_std"):
+    for words in ("29.33 dB", "PSNR", "toy / sr4 / dps / 1111111111", layout.RECORD, "noise_std"):
         assert words in text
     reader.page.keyboard.press("Escape")
     assert not dialog.is_visible()
@@ -307,3 +319,35 @@ def test_what_was_claimed_stands_beside_what_was_measured(read):
     assert (
         reader.panel.locator(".claim").filter(has_text="Gaussian Deblurring").first.inner_text().count("not run") == 1
     )
+
+
+def test_each_problem_is_a_choice_of_plot_and_browser_and_own_scores_are_offered(read, problems):
+    reader = read(page=problems)
+    part = reader.images()
+    known = ["sr4 · factor 2, σ_y = 0.05", "sr4 · factor 4, σ_y = 0.05"]
+    assert sorted(part.locator('[data-choice="task"] option').all_inner_texts()) == known
+    part.locator('[data-choice="task"]').select_option(label=known[1])
+    part.locator('[data-choice="right"] option', has_text="eta=0.5").wait_for(state="attached")
+    part.locator('[data-choice="score"]').select_option("sharp")
+    section = part.locator(".extremes section").filter(has_text="eta=0.5")
+    assert section.locator("figcaption").all_inner_texts() == ["worst 10.0", "median 20.0", "best 30.0"]
+    assert section.locator("h4 .dot.hollow").count() == 1
+    plot = reader.panel.locator(".part.plot")
+    assert sorted(plot.locator('[data-choice="task"] option').all_inner_texts()) == known
+    plot.locator('[data-choice="task"]').select_option(label=known[1])
+    plot.locator(".main-svg").first.wait_for()
+    symbols = plot.locator(".chart").evaluate("e => e.data.find((t) => t.name === 'ddrm').marker.symbol")
+    assert symbols == ["circle", "circle-open"]
+    plot.locator('[data-choice="quality"]').select_option("sharp")
+    assert plot.locator(".chart").evaluate("e => e.layout.yaxis.title.text").startswith("&lt;b&gt;sharp")
+
+
+def test_the_command_of_a_run_is_there_to_be_copied(read, problems):
+    reader = read(page=problems)
+    reader.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    reader.panel.locator('tr[data-label*="eta=0.5"] th a').click()
+    command = reader.page.locator("dialog.provenance .command")
+    assert command.locator("code").inner_text().startswith("vml-bench run task=sr4")
+    command.locator("button").click()
+    command.locator("button", has_text="copied").wait_for()
+    assert reader.page.evaluate("navigator.clipboard.readText()") == command.locator("code").inner_text()

@@ -7,8 +7,9 @@ import torch
 from vml_bench.errors import InputError
 from vml_bench.priors.closed_form import random_gaussian
 from vml_bench.priors.unet import load_edm_prior
-from vml_bench.runner.cell import Cell, run_cell
+from vml_bench.runner.cell import assemble
 from vml_bench.runner.compute import Compute, ComputedPrior
+from vml_bench.runner.run import Run, run_cell
 
 CPU = torch.device("cpu")
 
@@ -91,11 +92,11 @@ def test_out_of_memory_halves_the_batch_and_the_run_goes_on(cell_config, tmp_pat
 
 
 def test_an_image_that_does_not_fit_is_an_error_with_its_remedy(cell_config, monkeypatch):
-    cell = Cell(cell_config("task=sr4", "method=ddrm", "runner.limit=2", "method.sampler.schedule.levels=2"))
+    cell = assemble(cell_config("task=sr4", "method=ddrm", "runner.limit=2", "method.sampler.schedule.levels=2"))
 
     def no_memory(self, x, sigma):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(ComputedPrior, "__call__", no_memory)
     with pytest.raises(InputError, match="gradient_checkpointing=true"):
-        cell.run()
+        Run(cell).run()

@@ -10,7 +10,8 @@ import torch
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
-from vml_bench.runner.cell import Cell, run_cell
+from vml_bench.runner.cell import Cell, assemble
+from vml_bench.runner.run import Run, run_cell
 
 SMALL = ("dataset=gmm_vector", "dataset.problems=2", "dataset.repeats=3", "task=random_projection")
 FEW = "method.sampler.schedule.levels=5"
@@ -38,20 +39,20 @@ def restored(folder):
 
 @pytest.mark.parametrize("task", ["random_projection", "inpaint_random"])
 def test_repeats_share_image_measurement_and_mask_but_not_the_methods_noise(cell_config, task):
-    cell = Cell(cell_config(*SMALL, f"task={task}", "method=ddrm", FEW))
+    cell = assemble(cell_config(*SMALL, f"task={task}", "method=ddrm", FEW))
     batch = cell.batch(list(cell.ids))
     assert batch.y.dtype == batch.operator.singular_values.dtype == torch.float64
     for first, second in ((0, 2), (3, 5)):
         assert batch.clean[first].equal(batch.clean[second])
         assert torch.allclose(batch.y[first], batch.y[second], rtol=0, atol=1e-12)
     assert not torch.allclose(batch.y[0], batch.y[3], atol=1e-3)
-    answers = restored(cell.run())
+    answers = restored(Run(cell).run())
     assert not answers["p000-r00"].equal(answers["p000-r02"])
 
 
 def test_scores_are_of_the_raw_restoration_and_no_picture_is_kept(cell_config, tmp_path):
-    cell = Cell(cell_config(*SMALL, "method=ddrm", FEW))
-    folder = cell.run()
+    cell = assemble(cell_config(*SMALL, "method=ddrm", FEW))
+    folder = Run(cell).run()
     batch = cell.batch(list(cell.ids))
     noise = ImageNoise(cell.seed, batch.ids, "method")
     answers = cell.method.restore(batch.y, batch.operator, cell.noise_std, Denoiser(cell.metrics.prior), noise)
@@ -83,7 +84,7 @@ def test_a_stopped_run_continues_and_ends_with_the_same_bytes(cell_config, tmp_p
     cell = (*SMALL, "method=ddrm", "runner.batch_size=2", FEW)
     whole = run_cell(cell_config(*cell, f"runner.results_dir={tmp_path}/whole"))
     config = cell_config(*cell, f"runner.results_dir={tmp_path}/stopped")
-    stopped, restore, calls = Cell(config), Cell.restore, []
+    stopped, restore, calls = assemble(config), Run.restore, []
 
     def stop_at_the_third(self, batch):
         calls.append(batch.ids)
@@ -91,9 +92,9 @@ def test_a_stopped_run_continues_and_ends_with_the_same_bytes(cell_config, tmp_p
             raise KeyboardInterrupt
         return restore(self, batch)
 
-    monkeypatch.setattr(Cell, "restore", stop_at_the_third)
+    monkeypatch.setattr(Run, "restore", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        stopped.run()
+        Run(stopped).run()
     monkeypatch.undo()
     assert len(rows(stopped.folder)) == 4
     assert not (stopped.folder / "oracle.parquet").exists()
@@ -119,7 +120,7 @@ def test_scenes_grow_with_the_run_and_a_finished_one_is_not_scored_again(cell_co
 
 
 def test_only_what_is_not_finite_has_diverged_and_it_stays_a_row(cell_config, monkeypatch):
-    cell = Cell(cell_config(*SMALL, "method=pinv"))
+    cell = assemble(cell_config(*SMALL, "method=pinv"))
     restore = type(cell.method).restore
 
     def spoil(self, *arguments):
@@ -128,7 +129,7 @@ def test_only_what_is_not_finite_has_diverged_and_it_stays_a_row(cell_config, mo
         return answer
 
     monkeypatch.setattr(type(cell.method), "restore", spoil)
-    folder = cell.run()
+    folder = Run(cell).run()
     table = rows(folder)
     assert table.status.tolist() == ["diverged", *["ok"] * 5]
     assert table.map_gap.isna().tolist() == [True, *[False] * 5]
@@ -137,9 +138,9 @@ def test_only_what_is_not_finite_has_diverged_and_it_stays_a_row(cell_config, mo
 
 
 def test_a_run_of_which_every_image_diverged_has_no_scenes(cell_config, monkeypatch):
-    cell = Cell(cell_config(*SMALL, "method=pinv"))
+    cell = assemble(cell_config(*SMALL, "method=pinv"))
     monkeypatch.setattr(type(cell.method), "restore", lambda self, y, operator, *_: operator.pinv(y) * float("nan"))
-    folder = cell.run()
+    folder = Run(cell).run()
     assert (rows(folder).status == "diverged").all()
     assert not (folder / "oracle.parquet").exists()
 
@@ -176,7 +177,7 @@ def test_every_task_works_on_tiny_images_with_and_without_noise(cell_config, tas
 def test_a_device_without_double_precision_is_refused(cell_config, monkeypatch):
     monkeypatch.setattr("vml_bench.runner.cell.choose_device", lambda name: torch.device("mps"))
     with pytest.raises(InputError, match=r"float64, which mps cannot do; set runner\.device=cpu"):
-        Cell(cell_config(*SMALL, "method=pinv"))
+        assemble(cell_config(*SMALL, "method=pinv"))
 
 
 @pytest.mark.parametrize(
@@ -190,4 +191,4 @@ def test_a_device_without_double_precision_is_refused(cell_config, monkeypatch):
 )
 def test_what_does_not_fit_says_how_to_mend_it(cell_config, overrides, says):
     with pytest.raises(InputError, match=says):
-        Cell(cell_config(*overrides, "method=pinv"))
+        assemble(cell_config(*overrides, "method=pinv"))

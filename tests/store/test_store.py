@@ -1,4 +1,3 @@
-import json
 import os
 
 import numpy as np
@@ -173,12 +172,3 @@ def test_many_parts_are_merged_on_the_way(tmp_path, monkeypatch):
 def test_the_lock_lets_one_process_merge_at_a_time(tmp_path):
     with opened(tmp_path).alone(), pytest.raises(TimeoutError):
         FileLock(tmp_path / ".lock").acquire(timeout=0.05)
-
-
-def test_json_is_whole_or_as_it_was(tmp_path):
-    file = tmp_path / "run.json"
-    store_module.write_json(file, {"a": 1})
-    with pytest.raises(TypeError):
-        store_module.write_json(file, {"a": object()})
-    assert json.loads(file.read_text()) == {"a": 1}
-    assert [f.name for f in tmp_path.iterdir()] == ["run.json"]

@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 import wandb
 
+from vml_bench.columns import KEYS
+
+WHICH = [name for name in KEYS if name not in ("n", "diverged")]
+"""Columns of a leaderboard's row that say which run it is."""
+
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,15 @@ import wandb
 from PIL import Image
 
 from tests.run_folders import write_reference, write_run
-from tests.tracker.conftest import OfflineRun, waiting
+from tests.tracker.conftest import WHICH, OfflineRun, waiting
 from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
 from vml_bench.leaderboard import build
 from vml_bench.published import Claim, Published
-from vml_bench.tracker import tracked, workspace
+from vml_bench.runner.tracking import tracked
+from vml_bench.store import layout
+from vml_bench.store.runs import open_run
+from vml_bench.tracker import workspace
 from vml_bench.tracker.track import published_outcomes, track
 from vml_bench.tracker.wandb_tracker import WandbTracker
 from vml_bench.tracker.workspace import Workspace
@@ -28,7 +31,7 @@ def claim(**changes):
 
 def measured(run, frame, method):
     """Whether a W&B run's summary is a method's row of the leaderboard, number by number."""
-    row = frame[frame["method"] == method].iloc[0].drop(["dataset", "task", "noise_std", "method", "run"]).dropna()
+    row = frame[frame["method"] == method].iloc[0].drop(list(WHICH)).dropna()
     return {name: run.summary[name] for name in row.index} == row.to_dict()
 
 
@@ -37,20 +40,20 @@ def test_a_cell_is_a_run_with_configuration_progress_table_panel_and_the_leaderb
     rng = np.random.default_rng(0)
     folder = write_run(tmp_path, diverged=["b"], pictures=True, features=rng.normal(size=(3, 4)))
     write_reference(tmp_path, list("abc"), rng.normal(size=(3, 4)))
-    table = pd.read_parquet(folder / "images.parquet")
-    table.iloc[:1].to_parquet(folder / "images.parquet", index=False)
+    table = pd.read_parquet(folder / layout.TABLE)
+    table.iloc[:1].to_parquet(folder / layout.TABLE, index=False)
     with tracked(WandbTracker(panel=2, tag="mine"), folder) as handle:
-        table.to_parquet(folder / "images.parquet", index=False)
+        table.to_parquet(folder / layout.TABLE, index=False)
         handle.images_done(table.iloc[1:].to_dict("records"))
     (logged,) = waiting(tmp_path)
     assert capsys.readouterr().err == f"W&B: wandb sync {logged}\n"
 
     run = OfflineRun(logged)
-    assert run.run["run_group"] == "toy/sr4 σ_y=0.05"
-    assert run.run["job_type"] == "pinv"
-    assert run.run["tags"] == ["mine"]
+    assert run.run["run_group"] == f"toy/sr4 σ_y=0.05 {open_run(folder).problem.name}"
+    assert (run.run["job_type"], run.run["display_name"]) == ("pinv", "pinv")
+    assert set(run.run["tags"]) == {"no prior", "toy", "sr4", "mine"}
     assert run.config["task"] == {"name": "sr4", "noise_std": 0.05}
-    assert run.config["provenance"]["manifest"] == "0"
+    assert run.config["run"]["problem"] == run.config["provenance"]["problem"]["name"]
     steps = [entry for entry in run.history if "progress/images" in entry]
     assert [step["progress/images"] for step in steps] == [1, 2, 3]
     assert [step["progress/psnr"] for step in steps] == [20.0, 20.0, 22.0]
@@ -87,9 +90,9 @@ def test_what_is_on_disk_is_logged_once_and_again_only_where_it_changed(tmp_path
         pass  # a finished run that is started again
     assert waiting(tmp_path) == before
 
-    table = pd.read_parquet(folder / "images.parquet")
+    table = pd.read_parquet(folder / layout.TABLE)
     table.loc[0, "psnr"] = 21.5
-    table.to_parquet(folder / "images.parquet", index=False)
+    table.to_parquet(folder / layout.TABLE, index=False)
     assert len(track(here, claims).logged) == 1
     after = waiting(tmp_path)
     assert len(after) == 4
@@ -104,13 +107,27 @@ def test_what_is_on_disk_is_logged_once_and_again_only_where_it_changed(tmp_path
 
 
 @pytest.mark.usefixtures("offline")
+def test_a_metric_of_ones_own_is_logged_as_any_other(tmp_path):
+    own = {"name": "sharp", "title": "sharpness", "better": 1, "digits": 2, "unit": ""}
+    folder = write_run(tmp_path, record={"columns": [own]})
+    table = pd.read_parquet(folder / layout.TABLE).assign(sharp=[1.0, 2.0, 6.0])
+    table.to_parquet(folder / layout.TABLE, index=False)
+    track(Workspace(tmp_path), NOTHING)
+    run = OfflineRun(waiting(tmp_path)[0])
+    assert run.summary["sharp"] == 3.0
+    assert run.summary["sharp_low"] < 3.0 < run.summary["sharp_high"]
+    assert [step["progress/sharp"] for step in run.history if "progress/sharp" in step] == [1.0, 1.5, 3.0]
+    assert [row["sharp"] for row in run.table()] == [1.0, 2.0, 6.0]
+
+
+@pytest.mark.usefixtures("offline")
 def test_names_from_files_are_text(tmp_path):
     method, image = "<script>alert(1)<!--", "<img src=x onerror=alert(1)>"
-    write_run(tmp_path, method=method, task="**sr4**", ids=(image,), psnr=(20.0,), lpips=(0.3,), pictures=True)
+    folder = write_run(tmp_path, method=method, task="**sr4**", ids=(image,), psnr=(20.0,), lpips=(0.3,), pictures=True)
     track(Workspace(tmp_path), NOTHING)
     run = OfflineRun(waiting(tmp_path)[0])
     assert run.run["job_type"] == method
-    assert run.run["run_group"] == "toy/**sr4** σ_y=0.05"
+    assert run.run["run_group"] == f"toy/**sr4** σ_y=0.05 {open_run(folder).problem.name}"
     assert run.table()[0]["image_id"] == image
     assert run.summary["panel"]["captions"][0].startswith(f"{image}: ")
     assert "notes" not in run.run  # the one place that W&B renders as Markdown
@@ -118,11 +135,11 @@ def test_names_from_files_are_text(tmp_path):
 
 @pytest.mark.usefixtures("offline")
 def test_published_rows_are_runs_of_their_own(tmp_path):
-    write_run(tmp_path)
+    folder = write_run(tmp_path)
     claims = Published((claim(noise_std=0.05, images=100, candidates=("sr4",)),), {"Toys": ("toy",)})
     track(Workspace(tmp_path), claims)
     (run,) = [run for run in map(OfflineRun, waiting(tmp_path)) if run.run["job_type"] == "published"]
-    assert run.run["run_group"] == "toy/sr4 σ_y=0.05"
+    assert run.run["run_group"] == f"toy/sr4 σ_y=0.05 {open_run(folder).problem.name}"
     assert run.config["method"] == {"name": "DPS"}
     assert run.config["published"]["sources"] == ["Table 1"]
     assert run.config["published"]["open"] == ["σ_y"]
@@ -133,11 +150,16 @@ def test_published_rows_are_runs_of_their_own(tmp_path):
 def test_a_claim_stands_beside_every_cell_that_it_could_be_about():
     lpips = claim(metric="LPIPS", value=0.2)
     claims = Published((claim(), lpips, claim(task="else", noise_std=0.1)), {"Toys": ("toy", "toy_1k")})
-    cells = {("toy", "sr4", 0.0), ("toy", "sr4", 0.05), ("toy", "denoise", 0.2)}
+    cells = {
+        ("toy", "sr4", 0.0, "p"),
+        ("toy", "sr4", 0.05, "q"),
+        ("toy", "sr4", 0.05, "r"),
+        ("toy", "denoise", 0.2, "s"),
+    }
     found = list(published_outcomes(claims, None, cells))
     groups = [subject.group for subject, _ in found]
-    assert groups == ["toy/sr4 σ_y=0", "toy/sr4 σ_y=0.05", "toy/sr4_bicubic", *(["toy/sr4 σ_y=0.1"]), groups[-1]]
-    assert groups[-1] == "toy/sr4_bicubic σ_y=0.1"
+    run = ["toy/sr4 σ_y=0 p", "toy/sr4 σ_y=0.05 q", "toy/sr4 σ_y=0.05 r"]
+    assert groups == [*run, "toy/sr4_bicubic", "toy/sr4 σ_y=0.1", "toy/sr4_bicubic σ_y=0.1"]
     assert found[0][1].scores == {"psnr": 27.5, "lpips_alex": 0.2, "lpips_vgg": 0.2}
     assert len({subject.key for subject, _ in found}) == len(found)
     assert list(published_outcomes(claims, "photos64", cells)) == []
@@ -156,7 +178,7 @@ def test_synthetic_runs_are_left_out_unless_asked_for(tmp_path, offline):
     with pytest.raises(InputError, match="--synthetic"):
         track(Workspace(tmp_path), NOTHING)
     track(Workspace(tmp_path), NOTHING, synthetic=True)
-    assert OfflineRun(waiting(tmp_path)[0]).run["tags"] == ["synthetic"]
+    assert "synthetic" in OfflineRun(waiting(tmp_path)[0]).run["tags"]
 
 
 def test_without_the_package_a_run_is_refused_before_it_starts(monkeypatch, cell_config):
@@ -184,8 +206,8 @@ def dead_server(offline, monkeypatch):
 def test_a_server_that_does_not_answer_stops_nothing_and_keeps_only_one_cell_waiting(tmp_path, capsys):
     for method in ("pinv", "ddrm"):
         folder = write_run(tmp_path, method=method)
-        table = pd.read_parquet(folder / "images.parquet")
-        table.iloc[:1].to_parquet(folder / "images.parquet", index=False)
+        table = pd.read_parquet(folder / layout.TABLE)
+        table.iloc[:1].to_parquet(folder / layout.TABLE, index=False)
         with tracked(WandbTracker(timeout=1), folder) as handle:
             handle.images_done(table.iloc[1:].to_dict("records"))
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
@@ -202,11 +224,11 @@ def test_track_says_that_the_server_does_not_answer(tmp_path):
 
 def test_a_run_that_cannot_be_read_ends_its_wandb_run(tmp_path, online, capsys):
     folder = write_run(tmp_path)
-    table = pd.read_parquet(folder / "images.parquet")
-    (folder / "images.parquet").unlink()
+    table = pd.read_parquet(folder / layout.TABLE)
+    (folder / layout.TABLE).unlink()
     with tracked(WandbTracker(), folder) as handle:
         handle.images_done(table.to_dict("records"))
-    assert "images.parquet is missing" in capsys.readouterr().err
+    assert f"{layout.TABLE} is missing" in capsys.readouterr().err
     assert online[0].exit_code == 1
     assert not WandbTracker.gave_up
 
@@ -279,8 +301,8 @@ def test_a_sweeps_agent_names_the_run(tmp_path, online, monkeypatch):
 
 def test_a_stopped_run_counts_as_failed_and_is_logged_later(tmp_path, online):
     folder = write_run(tmp_path)
-    record = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(record | {"ids": list("abcd")}))
+    record = json.loads((folder / layout.RECORD).read_text())
+    (folder / layout.RECORD).write_text(json.dumps(record | {"ids": list("abcd")}))
     with pytest.raises(KeyboardInterrupt), tracked(WandbTracker(), folder):
         raise KeyboardInterrupt
     assert online[0].exit_code == 1

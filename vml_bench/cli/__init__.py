@@ -72,7 +72,9 @@ def parser() -> argparse.ArgumentParser:
         "compare", parents=[runs], help="which methods are apart and which are tied, on the same images"
     )
     versus.add_argument(
-        "--metric", default="lpips_alex", help="what to print: lpips_alex, lpips_vgg, psnr, ssim; the files hold all"
+        "--metric",
+        default="lpips_alex",
+        help="what to print: lpips_alex, lpips_vgg, psnr, ssim, or a metric of your own; the files hold all",
     )
     versus.add_argument(
         "--by",
@@ -87,6 +89,11 @@ def parser() -> argparse.ArgumentParser:
     rescore.add_argument("run", type=Path, help="folder of a run: <results>/runs/<dataset>/<task>/<method>/<run>")
     rescore.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
     rescore.set_defaults(act=results.protocols)
+    one = commands.add_parser("show", help="one run: its command, problem, prior, settings, scores and pictures")
+    one.add_argument("run", help="its folder, its name (the ten digits), or the first of them")
+    one.add_argument("--results", type=Path, default=Path("results"), help="results folder (runner.results_dir)")
+    one.add_argument("--image", metavar="ID", help="show this image's row and paths in place of the run")
+    one.set_defaults(act=results.show)
     get = commands.add_parser("fetch", help="fetch weights, resumable and verified; say where data sets are to be had")
     get.add_argument("what", nargs="*", help="names as in --list; default: all that need no account")
     get.add_argument("--list", action="store_true", help="what there is, its size and licence, and whether it is here")

@@ -1,4 +1,4 @@
-"""Commands that read what runs left on disk: leaderboard, report, compare, cite, track, tuning, protocols."""
+"""Commands that read what runs left on disk: leaderboard, report, compare, cite, track, tuning, show, protocols."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ def track(arguments: argparse.Namespace) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Print by one metric, and write by all, which methods of each task are apart and which are tied."""
+    """Print by one metric, and write by all, which methods of each problem are apart and which are tied."""
     from vml_bench import comparison
-    from vml_bench.leaderboard import datasets
+    from vml_bench.store.runs import datasets
 
     written, failures = [], []
     for dataset in datasets(arguments.results, arguments.dataset):
@@ -144,6 +144,15 @@ def report(arguments: argparse.Namespace) -> None:
     for line in left_out:
         print(f"note: {line}", file=sys.stderr)
     print(f"wrote {index}")
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Print one run: how it was made, what came of it, and where its pictures lie."""
+    from vml_bench.leaderboard.render import escape_terminal
+    from vml_bench.show import show as show_run
+
+    for line in show_run(arguments.results, arguments.run, arguments.image).splitlines():
+        print(escape_terminal(line))
 
 
 def protocols(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ def hydra_command(config_name: str, task: Callable, overrides: Sequence[str]) ->
     from omegaconf.errors import OmegaConfBaseException
 
     from vml_bench.configuration import config_dir
+    from vml_bench.keys import unread
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hands us the exception; we print it as one line
     sys.argv = ["vml-bench", *overrides]
@@ -60,6 +62,8 @@ def hydra_command(config_name: str, task: Callable, overrides: Sequence[str]) ->
         if isinstance(error.__context__, InputError):  # a resolver's
             raise error.__context__ from None
         said = " ".join(str(error).split("Config search path")[0].split())
+        if key := re.match(r"Could not override '([^']+)'", said):
+            raise unread(key.group(1), known_keys(config_name, overrides)) from error
         remedy = LAUNCHER_EXTRA if "load 'hydra/launcher/" in said else "`vml-bench run --help` lists groups and keys"
         raise InputError(said, remedy) from error
     except RuntimeError as error:
@@ -68,6 +72,27 @@ def hydra_command(config_name: str, task: Callable, overrides: Sequence[str]) ->
         if not str(error).startswith("Config group override"):
             raise
         raise InputError(f"{error}", "choose an option; `vml-bench run --help` lists them") from error
+
+
+def known_keys(config_name: str, overrides: Sequence[str]) -> list[str]:
+    """Keys of the configuration that the overrides choose, without the values that they set."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    from vml_bench.configuration import config_dir
+    from vml_bench.keys import keys_of
+
+    chosen = [text for text in overrides if re.fullmatch(r"[a-z]+=[A-Za-z0-9_/]+", text)]
+    for choices in (chosen, []):
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(str(config_dir()), version_base="1.3"):
+                return keys_of(OmegaConf.to_container(compose(config_name, choices)))
+        except HydraException:  # an option of the user's own folder
+            continue
+    return []
 
 
 def gpus(fewest: int = 1) -> int:
@@ -110,7 +135,7 @@ def run(overrides: Sequence[str]) -> None:
         try:
             check_values(config)
 
-            from vml_bench.runner.cell import run_cell  # and torch with it, seconds later
+            from vml_bench.runner.run import run_cell  # and torch with it, seconds later
 
             print(f"results in {run_cell(config)}", file=sys.stderr)
         except InputError as error:
@@ -143,7 +168,7 @@ def train(overrides: Sequence[str]) -> None:
     def task(config: DictConfig) -> None:
         from hydra.utils import instantiate
 
-        from vml_bench.priors.training import train as train_prior
+        from vml_bench.train.training import train as train_prior
 
         train_prior(
             instantiate(config.prior, _convert_="all"),

@@ -9,8 +9,8 @@ from vml_bench.errors import InputError, raise_all
 
 def fetch(arguments: argparse.Namespace) -> None:
     """Fetch weights into the cache; one that cannot be had does not keep the others from coming."""
-    from vml_bench.fetch import obtain
-    from vml_bench.fetch.catalogue import BY_HAND, FETCHABLE
+    from vml_bench.weights import obtain
+    from vml_bench.weights.catalogue import BY_HAND, FETCHABLE
 
     if arguments.list:
         print(obtain.listing())
@@ -65,7 +65,7 @@ def verify(arguments: argparse.Namespace) -> None:
 
 def card(arguments: argparse.Namespace) -> None:
     """Measure the prior and write its model card."""
-    from vml_bench.priors.evaluation import write_card
     from vml_bench.priors.unet import shipped_checkpoint
+    from vml_bench.train.card import write_card
 
     print(f"wrote {write_card(arguments.checkpoint or shipped_checkpoint())}")

@@ -1,7 +1,8 @@
-"""The runs of one task at one noise level, lined up image by image; and which images are drawn together."""
+"""The runs of one problem, lined up image by image; and which images are drawn together."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from vml_bench.leaderboard.runs import Run
+from vml_bench.store.runs import Problem, Run, by_problem, differences, labels
 
 BY = ("auto", "image", "photograph")
 EQUAL = 110.0
@@ -20,55 +21,80 @@ levels off leaves in any picture of up to 700×700 pixels (48.1 + 10 log10 3N²)
 
 @dataclass(frozen=True)
 class Cell:
-    """One task at one noise level.
+    """One problem.
 
     Attributes:
-        dataset, task, noise_std: what its runs share.
+        problem: what its runs were asked.
+        difference: what tells it from others of its task and noise level, "factor 2"; empty where it is alone.
         runs: in the leaderboard's order.
-        images: the images that most of its runs were scored on, sorted; ranks are over these.
+        labels: what each run is called in this cell.
+        variants: what each run is called over all cells: the same where method, settings, prior and way of computing
+            are the same.
+        images: the images that most of its runs were scored on, sorted; everything in the cell is over these.
     """
 
-    dataset: str
-    task: str
-    noise_std: float
+    problem: Problem
+    difference: str
     runs: tuple[Run, ...]
+    labels: tuple[str, ...]
+    variants: tuple[str, ...]
     images: tuple[str, ...]
 
     @property
-    def labels(self) -> list[str]:
-        """The method of each run, with the run's name where a method has several."""
-        often = Counter(run.method for run in self.runs)
-        return [f"{run.method} ({run.name})" if often[run.method] > 1 else run.method for run in self.runs]
+    def title(self) -> str:
+        """The task, and what tells its problem from others: "sr4 · factor 2"."""
+        return f"{self.problem.task} · {self.difference}" if self.difference else self.problem.task
+
+    @property
+    def heading(self) -> str:
+        """Title and noise level."""
+        return f"{self.title} at noise_std {self.problem.noise_std:g}"
 
     @cached_property
     def diverged(self) -> np.ndarray:
-        """Number of diverged images of each run."""
-        return np.array([len(run.images) - len(run.good) for run in self.runs])
+        """How many of `images` diverged, for each run: (runs,)."""
+        own = [{*run.images["image_id"]} - {*run.good["image_id"]} for run in self.runs]
+        return np.array([len(lost & {*self.images}) for lost in own])
 
     def scores(self, metric: str) -> pd.DataFrame:
-        """A row an image that any run finished, a column a run: NaN where it has no score, `EQUAL` for ∞."""
+        """One row per image of `images`, one column per run: NaN where it has no score, `EQUAL` for a PSNR of ∞."""
         columns = []
-        perfect = EQUAL if metric == "psnr" else np.nan
         for run in self.runs:
             values = run.good.set_index("image_id").get(metric, pd.Series(dtype=float))
-            columns.append(pd.to_numeric(values, errors="coerce").replace({np.inf: perfect}).rename(None))
-        return pd.concat(columns, axis=1, keys=range(len(columns))).sort_index()
+            perfect = {np.inf: EQUAL if metric == "psnr" else np.nan, -np.inf: np.nan}
+            columns.append(pd.to_numeric(values, errors="coerce").replace(perfect).rename(None))
+        return pd.concat(columns, axis=1, keys=range(len(columns))).reindex(list(self.images))
 
     def ranked(self, scores: pd.DataFrame) -> np.ndarray:
-        """Which runs take part in ranks: no image diverged, and every one of `images` has a score."""
-        return scores.reindex(list(self.images)).notna().all().to_numpy() & (self.diverged == 0)
+        """Which runs take part in ranks, (runs,): no image diverged, and every one of `images` has a score."""
+        return scores.notna().all().to_numpy() & (self.diverged == 0)
 
 
 def cells(runs: Sequence[Run]) -> list[Cell]:
-    """Group runs by task and noise level; `images` is the commonest set among them, the larger where two are even."""
-    groups: dict[tuple[str, str, float], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.dataset, run.task, run.noise_std), []).append(run)
+    """Group runs by problem; `images` is the commonest set among them, the larger where two are even."""
+    groups = by_problem(runs)
+    told = differences(list(groups))
+    variants = dict(zip(map(id, runs), variant_labels(runs), strict=True))
     found = []
-    for key, members in groups.items():
+    for problem, members in groups.items():
         sets = Counter(tuple(sorted(run.images["image_id"])) for run in members)
-        found.append(Cell(*key, tuple(members), max(sets, key=lambda ids: (sets[ids], len(ids), ids))))
+        images = max(sets, key=lambda ids: (sets[ids], len(ids), ids))
+        names = tuple(variants[id(run)] for run in members)
+        found.append(Cell(problem, told[problem], tuple(members), tuple(labels(members)), names, images))
     return found
+
+
+def variant_labels(runs: Sequence[Run]) -> list[str]:
+    """What each run is called over all problems: one name for one method with its settings, prior and computation."""
+    keys = [
+        json.dumps([run.method, run.form.get("method"), run.prior, run.form.get("compute")], sort_keys=True)
+        for run in runs
+    ]
+    first: dict[str, Run] = {}
+    for key, run in zip(keys, runs, strict=True):
+        first.setdefault(key, run)
+    names = dict(zip(first, labels(list(first.values())), strict=True))
+    return [names[key] for key in keys]
 
 
 def unit_names(dataset: str, image_ids: Sequence[str], by: str = "auto") -> list[str]:
@@ -78,7 +104,7 @@ def unit_names(dataset: str, image_ids: Sequence[str], by: str = "auto") -> list
 
     Args:
         dataset: name of the data set.
-        image_ids: one an image.
+        image_ids: ids of the images.
         by: "image"; "photograph", the id up to its first "-"; or "auto", by photograph for the photos64 sets.
     """
     together = by == "photograph" or (by == "auto" and dataset.startswith("photos64"))

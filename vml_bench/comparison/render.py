@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from vml_bench.columns import Column
 from vml_bench.comparison.cells import EQUAL
 from vml_bench.comparison.compare import ALPHA, Comparison
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
-from vml_bench.leaderboard.columns import BY_NAME
-from vml_bench.leaderboard.render import ARROWS, MISSING, escape_markdown, escape_terminal, number
+from vml_bench.leaderboard.render import ARROWS, MISSING, escape_markdown, escape_terminal, printed
 
 HEADINGS = ["rank", "method", "n", "mean", "behind the best", "p (Holm)", "alike", "best in", "rank when redrawn"]
 DRAWN = {
@@ -24,66 +25,103 @@ DRAWN = {
 def explanation(comparison: Comparison) -> list[str]:
     """What the columns mean and how they came about."""
     return [
-        f"Paired differences over the images that both methods restored; drawn anew were {DRAWN[comparison.unit]}. "
+        "One table is one problem: the same images, operator, σ_y and seed. Paired differences over the images that "
+        f"both methods restored; drawn anew were {DRAWN[comparison.unit]}. "
         "Intervals (95 %) and p-values are a symmetric studentised bootstrap's, seeded.",
-        f"p is corrected by Holm over all pairs of a task and metric; two methods are apart where it is below {ALPHA}.",
+        f"p is corrected by Holm over all pairs of a table; two methods are apart where it is below {ALPHA}.",
         "rank: 1 + the number of methods significantly better, = where it is shared. Methods that share a letter under "
-        "`alike` are not apart. † has diverged or unfinished images and is not ranked.",
+        "`alike` are not apart. † has images that diverged, are unfinished or lack the score, and is not ranked; "
+        "⚠ fewer images than the table.",
         "best in: share of the resamples in which the method's mean is best; rank when redrawn: expected rank and its "
         "95 % bounds. Both describe how steady the order of means is and are no test.",
         f"A picture equal to its original has an infinite PSNR; here it counts as {EQUAL:g} dB.",
     ]
 
 
-def tables(comparison: Comparison, metric: str) -> Iterator[tuple[str, float, list[list[str]]]]:
-    """For each task and noise level its name, σ_y, and rows of text under `HEADINGS`, best mean first."""
-    of_metric = comparison.ranks[comparison.ranks["metric"] == metric]
-    pairs = comparison.pairs[comparison.pairs["metric"] == metric]
-    for (task, noise_std), ranks in of_metric.groupby(["task", "noise_std"], sort=False):
-        among = pairs[(pairs["task"] == task) & (pairs["noise_std"] == noise_std)]
+@dataclass(frozen=True)
+class Table:
+    """The runs of one problem by one metric.
+
+    Attributes:
+        title: the task, and what tells its problem from others.
+        noise_std: σ_y, images in [-1, 1].
+        notes: on how many images it stands, and whether priors differ.
+        rows: text under `HEADINGS`, best mean first.
+    """
+
+    title: str
+    noise_std: float
+    notes: list[str]
+    rows: list[list[str]]
+
+
+def tables(comparison: Comparison, column: Column) -> Iterator[Table]:
+    """One table for each problem."""
+    of_metric = comparison.ranks[comparison.ranks["metric"] == column.name]
+    pairs = comparison.pairs[comparison.pairs["metric"] == column.name]
+    for (task, noise_std, problem), ranks in of_metric.groupby(["task", "noise_std", "problem"], sort=False):
+        among = pairs[(pairs["task"] == task) & (pairs["problem"] == problem)]
         ranks = ranks.reset_index(drop=True)
-        several, shared = (ranks[name].duplicated(keep=False) for name in ("method", "rank"))
-        rows = []
-        for i, row in ranks.iterrows():
-            name = f"{row['method']} ({row['run']})" if several[i] else str(row["method"])
-            rows.append(_cells(row, name, shared[i], _behind(row, ranks.loc[0], among, metric), metric))
-        yield str(task), float(noise_std), rows
+        shared = ranks["rank"].duplicated(keep=False)
+        rows = [
+            _cells(row, shared[i], _behind(row, ranks.loc[0], among, column), column) for i, row in ranks.iterrows()
+        ]
+        yield Table(comparison.titles[task, problem], float(noise_std), [*_basis(ranks), *_priors(ranks)], rows)
 
 
-def _cells(row: pd.Series, name: str, shared: bool, behind: tuple[str, str], metric: str) -> list[str]:
-    about = [name, str(row["n"]), number(row["mean"], BY_NAME[metric].digits), *behind]
+def _basis(ranks: pd.DataFrame) -> list[str]:
+    """On how many common images a table stands: "on 64 images", or who has fewer."""
+    images, common = int(ranks["images"].iloc[0]), int(ranks["common"].iloc[0])
+    if common == images:
+        return [f"on {images} images"]
+    few = ", ".join(f"{row['label']} has {row['n']} of {images}" for _, row in ranks.iterrows() if row["n"] < images)
+    return [
+        f"on {images} images, {common} of them scored in all runs: {few}; a difference is over those that both have"
+    ]
+
+
+def _priors(rows: pd.DataFrame) -> list[str]:
+    """A line where the priors of a table differ."""
+    priors = sorted({*rows["prior"]} - {""})
+    return [f"priors differ ({', '.join(priors)}): ranks go across them"] if len(priors) > 1 else []
+
+
+def _cells(row: pd.Series, shared: bool, behind: tuple[str, str], column: Column) -> list[str]:
+    count = f"{row['n']} of {row['images']} ⚠" if row["n"] < row["images"] else str(row["n"])
+    about = [str(row["label"]), count, printed(row["mean"], column), *behind]
     if pd.isna(row["rank"]):
         return ["†", *about, MISSING, MISSING, MISSING]
     redrawn = f"{row['expected_rank']:.1f} [{row['rank_low']:.0f}, {row['rank_high']:.0f}]"
     return [f"{row['rank']:.0f}" + "=" * bool(shared), *about, row["letters"], f"{100 * row['p_best']:.0f} %", redrawn]
 
 
-def _behind(row: pd.Series, best: pd.Series, pairs: pd.DataFrame, metric: str) -> tuple[str, str]:
+def _behind(row: pd.Series, best: pd.Series, pairs: pd.DataFrame, column: Column) -> tuple[str, str]:
     """This run's mean less the best one's, with its bounds, and Holm's p; nothing for the best itself."""
-    digits = BY_NAME[metric].digits
     for sign, this, other in ((1, "a", "b"), (-1, "b", "a")):
-        found = pairs[(pairs[f"method_{this}"] == row["method"]) & (pairs[f"run_{this}"] == row["run"])]
-        found = found[(found[f"method_{other}"] == best["method"]) & (found[f"run_{other}"] == best["run"])]
+        found = pairs[(pairs[f"label_{this}"] == row["label"]) & (pairs[f"label_{other}"] == best["label"])]
         for _, pair in found.iterrows():
             low, high = sorted((sign * pair["low"], sign * pair["high"]))
-            bounds = f" [{number(low, digits)}, {number(high, digits)}]" if pd.notna(low) else ""
+            bounds = f" [{printed(low, column)}, {printed(high, column)}]" if pd.notna(low) else ""
             p = MISSING if pd.isna(pair["p_holm"]) else f"{pair['p_holm']:.3f}" if pair["p_holm"] >= 0.001 else "<0.001"
-            return f"{number(sign * pair['difference'], digits)}{bounds}", p
+            return f"{printed(sign * pair['difference'], column)}{bounds}", p
     return "", ""
 
 
-def overall_rows(comparison: Comparison, metric: str) -> list[list[str]]:
-    """Rows of method, mean rank with bounds, cells won, share of resamples with the lowest mean rank."""
-    rows = comparison.overall[comparison.overall["metric"] == metric] if len(comparison.overall) else []
-    return [
+def overall(comparison: Comparison, column: Column) -> tuple[list[str], list[list[str]]]:
+    """Notes, and rows of label, mean rank with bounds, problems won, share of resamples with the lowest mean rank."""
+    if comparison.overall.empty:
+        return [], []
+    ranks = comparison.overall[comparison.overall["metric"] == column.name]
+    rows = [
         [
-            str(row["method"]) + "†" * bool(row["diverged_cells"]),
+            str(row["label"]) + "†" * bool(row["diverged_cells"]),
             f"{row['mean_rank']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
             f"{row['wins']} of {row['cells']}",
             f"{100 * row['p_best']:.0f} %",
         ]
-        for _, row in (rows.iterrows() if len(rows) else ())
+        for _, row in ranks.iterrows()
     ]
+    return _priors(ranks), rows
 
 
 OVERALL_HEADINGS = ["method", "mean rank", "best mean", "lowest in"]
@@ -95,17 +133,19 @@ def format_comparison(comparison: Comparison, metric: str) -> str:
     Raises:
         InputError: the runs have no such score.
     """
-    present = list(dict.fromkeys(comparison.ranks["metric"]))
-    if metric not in present:
-        raise InputError(f"'{comparison.dataset}' has no {metric}", f"choose among {', '.join(present)}")
-    title = BY_NAME[metric].title
+    if metric not in comparison.columns:
+        raise InputError(f"'{comparison.dataset}' has no {metric}", f"choose among {', '.join(comparison.columns)}")
+    column = comparison.columns[metric]
     parts = []
-    for task, noise_std, rows in tables(comparison, metric):
-        heading = f"{comparison.dataset} · {task} · σ_y = {noise_std:g} · {title}"
-        parts.append("\n".join([escape_terminal(heading), *_aligned(HEADINGS, rows, left=1)]))
-    if rows := overall_rows(comparison, metric):
-        heading = f"{comparison.dataset} · mean rank over tasks · {title}"
-        parts.append("\n".join([escape_terminal(heading), *_aligned(OVERALL_HEADINGS, rows, left=0)]))
+    for table in tables(comparison, column):
+        heading = f"{comparison.dataset} · {table.title} · σ_y = {table.noise_std:g} · {column.title}"
+        lines = map(escape_terminal, (heading, *table.notes))
+        parts.append("\n".join([*lines, *_aligned(HEADINGS, table.rows, left=1)]))
+    notes, rows = overall(comparison, column)
+    if rows:
+        heading = f"{comparison.dataset} · mean rank over problems · {column.title}"
+        lines = map(escape_terminal, (heading, *notes))
+        parts.append("\n".join([*lines, *_aligned(OVERALL_HEADINGS, rows, left=0)]))
     return "\n\n".join([*parts, "\n".join(explanation(comparison))])
 
 
@@ -120,29 +160,31 @@ def _aligned(headings: list[str], rows: list[list[str]], left: int) -> Iterator[
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """The whole comparison, a table a task and metric."""
+    """The whole comparison, one table per problem and metric."""
     lines = [f"# Comparison: {escape_markdown(comparison.dataset)}", ""]
     lines += [f"- {line}" for line in explanation(comparison)]
     lines += [f"- Note: {escape_markdown(note)}" for note in comparison.notes]
-    metrics = list(dict.fromkeys(comparison.ranks["metric"]))
-    for metric in metrics:
-        if rows := overall_rows(comparison, metric):
-            lines += [
-                "",
-                f"## Mean rank over tasks by {_title(metric)}",
-                "",
-                *_markdown(OVERALL_HEADINGS, rows, left=0),
-            ]
-            lines += ["", "Bounds: other images, the same tasks. †: took the last place in tasks where it diverged."]
-    for metric in metrics:
-        for task, noise_std, rows in tables(comparison, metric):
-            lines += ["", f"## {escape_markdown(task)}, σ_y = {noise_std:g}: {_title(metric)}", ""]
-            lines += _markdown(HEADINGS, rows, left=1)
+    for column in comparison.columns.values():
+        notes, rows = overall(comparison, column)
+        if rows:
+            lines += ["", f"## Mean rank over problems by {_title(column)}", ""]
+            lines += _sentences(notes)
+            lines += _markdown(OVERALL_HEADINGS, rows, left=0)
+            lines += ["", "Bounds: other images, the same problems. †: took the last place where it diverged."]
+    for column in comparison.columns.values():
+        for table in tables(comparison, column):
+            lines += ["", f"## {escape_markdown(table.title)}, σ_y = {table.noise_std:g}: {_title(column)}", ""]
+            lines += _sentences(table.notes)
+            lines += _markdown(HEADINGS, table.rows, left=1)
     return "\n".join(lines) + "\n"
 
 
-def _title(metric: str) -> str:
-    return f"{BY_NAME[metric].title} {ARROWS[BY_NAME[metric].better]}"
+def _sentences(notes: list[str]) -> list[str]:
+    return [line for note in notes for line in (f"{escape_markdown(note[:1].upper() + note[1:])}.", "")]
+
+
+def _title(column: Column) -> str:
+    return f"{escape_markdown(column.title)} {ARROWS[column.better]}"
 
 
 def _markdown(headings: list[str], rows: list[list[str]], left: int) -> Iterator[str]:

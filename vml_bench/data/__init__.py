@@ -1,10 +1,9 @@
 """Data sets: images in [-1, 1] under stable ids."""
 
-from vml_bench.data.base import ImageSet
 from vml_bench.data.drawn import DrawnImages
 from vml_bench.data.faces import FFHQ, CelebAHQ
 from vml_bench.data.folder import ImageFolder
 from vml_bench.data.imagenet import ImageNet
 from vml_bench.data.photos import PhotoCrops
 
-__all__ = ["FFHQ", "CelebAHQ", "DrawnImages", "ImageFolder", "ImageNet", "ImageSet", "PhotoCrops"]
+__all__ = ["FFHQ", "CelebAHQ", "DrawnImages", "ImageFolder", "ImageNet", "PhotoCrops"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vml_bench.data.base import ImageSet
+from vml_bench.contract import ImageSet
 from vml_bench.errors import InputError
 from vml_bench.noise import image_generator
 from vml_bench.priors.closed_form import GaussianMixturePrior

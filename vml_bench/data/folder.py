@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from vml_bench.data.decode import decode
+from vml_bench.data.selection import check_first, read_ids, take_first
 from vml_bench.data.stored import StoredImages, find_images
 from vml_bench.errors import InputError
 
@@ -17,19 +18,33 @@ class ImageFolder(StoredImages):
 
     Args:
         root: the folder; looked at one level deep.
-        image_shape: (C, H, W) that every image must have; C is 3.
+        image_shape: (C, H, W) that every image must have, C = 3; None: that of the first image.
         name: name under which results are filed.
+        first: the first n images; None: all.
+        list: text file of ids to take in place of the first n, see `read_ids`.
 
     Raises:
-        InputError: no such folder, no image in it, or two images with one id.
+        InputError: no such folder, no image in it, two images with one id, or an option that cannot be used.
     """
 
-    def __init__(self, root: str | Path, image_shape: Sequence[int], name: str) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        image_shape: Sequence[int] | None,
+        name: str,
+        first: int | None = None,
+        list: str | Path | None = None,
+    ) -> None:
+        check_first(first)
         found = find_images(name, root, subfolders=False)
         if not found:
             raise InputError(f"data set '{name}': {root} holds no images", "set dataset.root to the folder of images")
-        super().__init__(name, image_shape, found)
+        ids = read_ids(list) if list else take_first(name, tuple(found), first)
+        super().__init__(name, image_shape or (3, 0, 0), found, ids)
+        if image_shape is None:
+            width, height = self.prepare(self._read(self.ids[0]), str(found[self.ids[0]])).size
+            self.image_shape = (3, height, width)
 
     def prepare(self, data: bytes, label: str) -> Image.Image:
         _, height, width = self.image_shape
-        return decode(data, label, sizes=[(width, height)])
+        return decode(data, label, sizes=[(width, height)] if height else ())

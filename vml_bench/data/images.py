@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vml_bench.errors import InputError
 from vml_bench.files import replacing
 
 
@@ -37,3 +38,16 @@ def save_png(image: Tensor, path: str | Path) -> str:
 def as_saved(images: Tensor) -> Tensor:
     """What a batch (B, 3, H, W) becomes when it is saved and read again: clipped to [-1, 1], 256 levels."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+def read_picture(file: Path) -> Tensor:
+    """An 8-bit picture as (3, H, W) in [-1, 1].
+
+    Raises:
+        InputError: it is missing or cannot be read.
+    """
+    try:
+        with Image.open(file, formats=("PNG",)) as image:
+            return from_uint8(np.asarray(image.convert("RGB")))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"the picture {file} cannot be read ({error})", "run its cell again") from error

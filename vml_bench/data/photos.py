@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vml_bench.data.base import ImageSet
+from vml_bench.contract import ImageSet
 from vml_bench.data.images import from_uint8
 from vml_bench.errors import InputError
 

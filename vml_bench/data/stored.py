@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from vml_bench.data.base import ImageSet
+from vml_bench.contract import ImageSet
+from vml_bench.data.ids import check_ids
 from vml_bench.data.images import from_uint8
 from vml_bench.errors import InputError
 
@@ -52,8 +53,7 @@ class ImageFile:
 class StoredImages(ImageSet):
     """Images stored one by one; a subclass says how an image's bytes become pixels.
 
-    Each image is read and decoded once for `manifest`, which checks all that the run will use, and once more when
-    its turn comes; in between it may not change.
+    Each image is read once by `check`, and again when its pixels are asked for; in between it may not change.
 
     Args:
         name: name under which results are filed.
@@ -70,7 +70,6 @@ class StoredImages(ImageSet):
         self.ids = tuple(stored if ids is None else ids)
         self._stored = stored
         self._sha256: dict[str, str] = {}
-        self._manifests: dict[tuple[str, ...], str] = {}
 
     @abstractmethod
     def prepare(self, data: bytes, label: str) -> Image.Image:
@@ -83,25 +82,17 @@ class StoredImages(ImageSet):
     def load(self, image_id: str) -> Tensor:
         return from_uint8(np.asarray(self.prepare(self._read(image_id), str(self._stored[image_id]))))
 
-    def manifest(self, ids: tuple[str, ...]) -> str:
-        """See `ImageSet.manifest`.
+    def check(self) -> None:
+        """See `ImageSet.check`.
 
         Raises:
-            InputError: images are missing, cannot be used, or two ids hold the same bytes.
+            InputError: images are missing or cannot be read, two hold the same bytes, or an id cannot be one.
         """
-        ids = tuple(ids)
-        if ids not in self._manifests:
-            self._refuse_missing(ids)
-            digest = super().manifest(ids)
-            self._refuse_copies(ids)
-            self._manifests[ids] = digest
-        return self._manifests[ids]
-
-    def files_sha256(self, ids: tuple[str, ...]) -> dict[str, str]:
-        for image_id in ids:
-            if image_id not in self._sha256:
-                self._read(image_id)
-        return {image_id: self._sha256[image_id] for image_id in ids}
+        check_ids(self.name, self.ids)
+        self._refuse_missing(self.ids)
+        for image_id in self.ids:
+            self._read(image_id)
+        self._refuse_copies(self.ids)
 
     def _read(self, image_id: str) -> bytes:
         self._refuse_missing((image_id,))
@@ -122,7 +113,7 @@ class StoredImages(ImageSet):
         if missing:
             raise InputError(
                 f"data set '{self.name}': {some(missing)} of {len(ids)} images missing",
-                "put them in place, or take fewer with runner.limit or dataset.list",
+                "put them in place, or take fewer with dataset.first or dataset.list",
             )
 
     def _refuse_copies(self, ids: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from vml_bench.cards import Card
+from vml_bench.columns import BY_NAME
 from vml_bench.errors import InputError
-from vml_bench.figures.styles import style
+from vml_bench.figures.pictures import FAINT, FONT, INK, file_stem
 from vml_bench.files import replacing
-from vml_bench.leaderboard.aggregate import select_runs
-from vml_bench.leaderboard.columns import BY_NAME, method_rank
-from vml_bench.leaderboard.render import number
-from vml_bench.leaderboard.runs import Run
+from vml_bench.identity import in_words
+from vml_bench.leaderboard.render import Block, blocks, number
+from vml_bench.store import layout
+from vml_bench.store.runs import Run, by_problem, differences, labels, select_runs
 
 DPI = 200
-INK, FAINT, RULE = "#1a1a1a", "#6b6b6b", "#d5d5d5"
-FONT = {"family": "DejaVu Sans", "parse_math": False}
+RULE = "#d5d5d5"
 SMALLEST = 1e-4
 """What is smaller, or 0, is drawn here on a logarithmic axis."""
 DENSITY = LinearSegmentedColormap.from_list("density", ["#ffffff", "#cfe0ee", "#7fb0d3", "#2f6fa5"])
@@ -39,24 +40,23 @@ DASHES = {"o": "--", "s": "-.", "^": (0, (6, 2, 1, 2, 1, 2))}
 """Dashes of the methods that ask no denoiser, by their markers."""
 
 
-def _dashed(method: str) -> dict[str, object]:
+def _dashed(card: Card) -> dict[str, object]:
     """What matplotlib is told of the level of a method that asks no denoiser."""
-    return {"color": style(method).colour, "linestyle": DASHES.get(style(method).marker, "--"), "lw": 1.2}
+    return {"color": card.colour, "linestyle": DASHES.get(card.marker, "--"), "lw": 1.2}
 
 
-def _line(method: str) -> dict[str, object]:
+def _line(card: Card) -> dict[str, object]:
     """What matplotlib is told of a method's line and markers; a further configuration of a method is hollow."""
-    look = style(method)
-    face = "white" if look.hollow else look.colour
-    return {"color": look.colour, "marker": look.marker, "markerfacecolor": face, "markeredgecolor": look.colour}
+    face = "white" if card.hollow else card.colour
+    return {"color": card.colour, "marker": card.marker, "markerfacecolor": face, "markeredgecolor": card.colour}
 
 
 def against_compute(frame: pd.DataFrame, column: str, path: Path) -> Path:
-    """Draw a column of a leaderboard against compute, a panel a task and noise level, both axes logarithmic.
+    """Draw a column of a leaderboard against compute, one panel per problem, both axes logarithmic.
 
-    Compute is NFE + VJP an image. A method's runs are points, those below `SMALLEST` drawn on it; the runs that none
-    with as little compute beats are joined. A method that asks no denoiser is a dashed line. Where the leaderboard
-    knows what exact posterior samples score, a dotted line says it.
+    Compute is NFE + VJP per image. A method's runs are points, those below `SMALLEST` drawn on it, hollow where they
+    have settings of their own; the runs that none with as little compute beats are joined. A method that asks no
+    denoiser is a dashed line. Where the leaderboard knows what exact posterior samples score, a dotted line says it.
 
     Args:
         frame: from `vml_bench.leaderboard.build`.
@@ -66,10 +66,13 @@ def against_compute(frame: pd.DataFrame, column: str, path: Path) -> Path:
     Raises:
         InputError: no run has a value.
     """
-    table = frame[np.isfinite(frame[column])].assign(compute=lambda rows: rows["nfe"] + rows["vjp"])
-    if table.empty:
+    cards = frame.attrs["cards"]
+    shown = {(block.title, block.noise_std): _drawable(block, column, cards) for block in blocks(frame)}
+    shown = {place: rows for place, rows in shown.items() if len(rows)}
+    if not shown:
         raise InputError(f"no run has a {column} to draw", "vml-bench run dataset=gmm task=sr4 method=vml_map_pre")
-    tasks, levels = list(dict.fromkeys(table["task"])), sorted(set(table["noise_std"]))
+    table = pd.concat(shown.values())
+    tasks, levels = list(dict.fromkeys(title for title, _ in shown)), sorted({level for _, level in shown})
     width, height = 2.5 * len(levels) + 2.1, 2.15 * len(tasks) + 0.75
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     grid = figure.subplots(len(tasks), len(levels), sharex=True, sharey=True, squeeze=False)
@@ -78,9 +81,14 @@ def against_compute(frame: pd.DataFrame, column: str, path: Path) -> Path:
     )
     for axes_row, task in zip(grid, tasks, strict=True):
         for axes, noise_std in zip(axes_row, levels, strict=True):
-            _against_compute_panel(axes, table[(table["task"] == task) & (table["noise_std"] == noise_std)], column)
+            rows = shown.get((task, noise_std), table[:0])
+            _against_compute_panel(axes, rows, column, cards)
+            if len(priors := set(rows["prior"]) - {""}) > 1:
+                note = f"{len(priors)} priors"
+                axes.annotate(note, (0.03, 0.03), xycoords="axes fraction", fontsize=6.5, color=FAINT, **FONT)
+        size = min(8.0, 72 * 2.1 / (0.6 * len(task)))
         axes_row[-1].annotate(
-            task, (1.02, 0.5), xycoords="axes fraction", rotation=270, va="center", fontsize=8, color=INK, **FONT
+            task, (1.02, 0.5), xycoords="axes fraction", rotation=270, va="center", fontsize=size, color=INK, **FONT
         )
     for axes, noise_std in zip(grid[0], levels, strict=True):
         axes.set_title(f"σ_y = {noise_std:g}", fontsize=8, color=INK, **FONT)
@@ -93,14 +101,19 @@ def against_compute(frame: pd.DataFrame, column: str, path: Path) -> Path:
             axes.xaxis.set_major_locator(FixedLocator(ticks))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_locator(NullLocator())
-    methods = sorted(set(table["method"]), key=method_rank)
-    free = {method for method in methods if not table.loc[table["method"] == method, "compute"].any()}
+    here = [card for name, card in cards.items() if name in set(table["method"])]
+    free = {card.name for card in here if not table.loc[table["method"] == card.name, "compute"].any()}
     handles = [
-        Line2D([], [], label=style(m).title, **_dashed(m))
-        if m in free
-        else Line2D([], [], lw=1.4, ms=4.5, label=style(m).title, **_line(m))
-        for m in methods
+        Line2D([], [], label=card.title, **_dashed(card))
+        if card.name in free
+        else Line2D([], [], lw=1.4, ms=4.5, label=card.title, **_line(card))
+        for card in here
     ]
+    if any(
+        hollow and not cards[method].hollow for hollow, method in zip(table["hollow"], table["method"], strict=True)
+    ):
+        label = "settings of its own"
+        handles.append(Line2D([], [], color=FAINT, ls="", marker="o", ms=4.5, mfc="white", label=label))
     if f"{column}_floor" in table:
         handles.append(Line2D([], [], color=INK, ls=":", lw=1.2, label="exact samples"))
     figure.legend(
@@ -110,7 +123,9 @@ def against_compute(frame: pd.DataFrame, column: str, path: Path) -> Path:
         frameon=False,
         prop={"family": FONT["family"], "size": 7},
     )
-    figure.supxlabel("network evaluations + Jacobian products an image", fontsize=8, color=INK, y=0.08 / height, **FONT)
+    figure.supxlabel(
+        "network evaluations + Jacobian products per image", fontsize=8, color=INK, y=0.08 / height, **FONT
+    )
     figure.text(0.08 / width, 1 - 0.12 / height, frame.attrs["dataset"], va="top", fontsize=9, color=INK, **FONT)
     known = BY_NAME[column]
     unit = f" ({known.unit})" if known.unit else ""
@@ -119,23 +134,36 @@ def against_compute(frame: pd.DataFrame, column: str, path: Path) -> Path:
     return _save(figure, path)
 
 
-def _against_compute_panel(axes: Axes, rows: pd.DataFrame, column: str) -> None:
+def _drawable(block: Block, column: str, cards: Mapping[str, Card]) -> pd.DataFrame:
+    """The rows of a problem that have a value, with what they took and whether they have settings of their own."""
+    rows = block.rows
+    looks = [
+        cards[method].of_row(method, words) for method, words in zip(rows["method"], rows["settings"], strict=True)
+    ]
+    rows = rows.assign(compute=rows["nfe"] + rows["vjp"], hollow=[look.hollow for look in looks])
+    return rows[np.isfinite(rows[column])]
+
+
+def _against_compute_panel(axes: Axes, rows: pd.DataFrame, column: str, cards: Mapping[str, Card]) -> None:
     axes.set(xscale="log", yscale="log")
     axes.grid(True, color="#eeeeee", lw=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=7, colors=INK, which="both", length=2)
     for spine in axes.spines.values():
         spine.set_color(RULE)
-    for method, runs in rows.groupby("method"):
-        values = runs[column].clip(lower=SMALLEST)
+    here = {name: card for name, card in cards.items() if name in set(rows["method"])}
+    for layer, (method, card) in enumerate(here.items()):
+        runs = rows[rows["method"] == method]
+        runs = runs.assign(value=runs[column].clip(lower=SMALLEST))
         if not runs["compute"].any():
-            axes.axhline(values.min(), **_dashed(method))
+            axes.axhline(runs["value"].min(), **_dashed(card))
             continue
-        ours = method.startswith("vml")
-        axes.plot(runs["compute"], values, ls="", ms=2.5, alpha=0.35, zorder=3, **_line(method))
-        best = _frontier(runs.assign(value=values))
-        width, layer = (1.5, 5) if ours else (0.9, 4)
-        axes.plot(best["compute"], best["value"], lw=width, ms=4, mew=0.8, zorder=layer, **_line(method))
+        best = _frontier(runs)
+        axes.plot(runs["compute"], runs["value"], ls="", ms=2.5, alpha=0.35, zorder=3, **_line(card))
+        axes.plot(best["compute"], best["value"], lw=1.1, ms=4, mew=0.8, zorder=4 + layer / 100, **_line(card))
+        own = best[best["hollow"]]
+        hollow = {**_line(card), "markerfacecolor": "white"}
+        axes.plot(own["compute"], own["value"], ls="", ms=4, mew=0.8, zorder=4 + layer / 100, **hollow)
     if f"{column}_floor" in rows and rows[f"{column}_floor"].notna().any():
         axes.axhline(rows[f"{column}_floor"].median(), color=INK, ls=":", lw=1.2)
 
@@ -146,16 +174,17 @@ def _frontier(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["value"] < runs["value"].cummin().shift(fill_value=math.inf)]
 
 
-def trajectories(runs: Sequence[Run], scene: str, path: Path) -> Path:
-    """Draw the ways of the restorations of one scene in the plane: a panel a run, and one of exact samples.
+def trajectories(runs: Sequence[Run], scene: str, path: Path, difference: str = "") -> Path:
+    """Draw the ways of the restorations of one scene in the plane: one panel per run, and one of exact samples.
 
     Grey contours are the prior, blue is the posterior; thin lines follow D(x_t, σ) of `WAYS` restorations from the
     first evaluation to the last, dots are all answers, the star is the exact mode and the cross the posterior mean.
 
     Args:
-        runs: of one task and noise level, with trajectories kept (metrics=oracle_2d).
+        runs: of one problem, with trajectories kept (metrics=oracle_2d).
         scene: the scene.
         path: the PNG.
+        difference: what tells the problem from others of its task and noise level.
 
     Raises:
         InputError: there is no such scene, or its images are not points of the plane.
@@ -177,14 +206,13 @@ def trajectories(runs: Sequence[Run], scene: str, path: Path) -> Path:
     )
     window = _window(answers)
     _exact_panel(grid[0], answers, place, window)
-    for axes, run in zip(grid[1:], kept, strict=False):
-        _way_panel(axes, run, answers, place, window)
+    for axes, run, label in zip(grid[1:], kept, labels(kept), strict=False):
+        _way_panel(axes, run, run.card.of_row(label, in_words(run.all_settings)), answers, place, window)
     for axes in grid[len(kept) + 1 :]:
         axes.set_axis_off()
     first = kept[0]
-    figure.suptitle(
-        f"{first.dataset} · {first.task} · σ_y = {first.noise_std:g} · {scenes[place]}", fontsize=9, color=INK, **FONT
-    )
+    heading = filter(None, (first.dataset, first.task, difference, f"σ_y = {first.noise_std:g}", scenes[place]))
+    figure.suptitle(" · ".join(heading), fontsize=9, color=INK, **FONT)
     figure.legend(
         handles=[
             Line2D([], [], color="#9a9a9a", lw=0.8, label="prior"),
@@ -204,7 +232,7 @@ def trajectories(runs: Sequence[Run], scene: str, path: Path) -> Path:
 
 def exact_answers(run: Run) -> dict[str, np.ndarray]:
     """The exact posteriors that a run kept; see `vml_bench.metrics.Oracle.answers`."""
-    with np.load(run.folder / "posterior.npz", allow_pickle=False) as stored:
+    with np.load(run.folder / layout.POSTERIOR, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
 
 
@@ -261,22 +289,24 @@ def _exact_panel(axes: Axes, answers: dict[str, np.ndarray], place: int, window:
     axes.set_title("exact samples", fontsize=8, color=INK, pad=3, loc="left", **FONT)
 
 
-def _way_panel(axes: Axes, run: Run, answers: dict[str, np.ndarray], place: int, window: tuple[float, ...]) -> None:
+def _way_panel(
+    axes: Axes, run: Run, card: Card, answers: dict[str, np.ndarray], place: int, window: tuple[float, ...]
+) -> None:
     """One run: its ways, its answers, and what they score on this scene."""
     _ground(axes, answers, place, window)
     scene = answers["scenes"][place]
     mine = run.good[run.good["scene"] == scene]
-    color = style(run.method).colour
     for place_of, image_id in enumerate(mine["image_id"]):
         end = run.features.vectors["restored"][image_id]
         way = run.features.vectors["denoised"][image_id].reshape(-1, 2)
         if place_of < WAYS:
-            axes.plot(*np.vstack([way, end]).T, color=color, lw=0.5, alpha=0.5, zorder=4)
-        axes.plot(*end, ls="", marker="o", ms=3.4, mec="white", mew=0.4, color=color, zorder=5)
+            axes.plot(*np.vstack([way, end]).T, color=card.colour, lw=0.5, alpha=0.5, zorder=4)
+        axes.plot(*end, ls="", marker="o", ms=3.4, mec="white", mew=0.4, color=card.colour, zorder=5)
     scores = [f"gap {number(mine['map_gap'].median(), 3, 2)}"] if len(mine) else ["diverged"]
     if run.scenes is not None and scene in set(run.scenes["scene"]):
         scores.append(f"SW2 {number(float(run.scenes.set_index('scene').at[scene, 'sw2']), 3, 2)}")
-    axes.set_title(style(run.method).title, fontsize=8, color=INK, pad=3, loc="left", **FONT)
+    size = min(8.0, 130 / len(card.title))
+    axes.set_title(card.title, fontsize=size, color=INK, pad=3, loc="left", **FONT)
     axes.set_title(" · ".join(scores), fontsize=6.5, color=FAINT, pad=3, loc="right", **FONT)
 
 
@@ -292,7 +322,7 @@ def write_oracle_figures(
     """Draw what a data set's runs allow: MAP gap and SW2 against compute, and the ways taken in the plane.
 
     Args:
-        results_dir: the folder that holds runs/.
+        results_dir: the results folder.
         dataset: name under which the runs are filed.
         frame: its leaderboard, from `vml_bench.leaderboard.build`.
         synthetic: also draw runs marked synthetic.
@@ -309,9 +339,11 @@ def write_oracle_figures(
         if np.isfinite(frame[column]).any()
     ]
     runs, _ = select_runs(results_dir, dataset, synthetic)
-    plane = [run for run in runs if (run.folder / "posterior.npz").is_file()]
-    for task, noise_std in dict.fromkeys((run.task, run.noise_std) for run in plane):
-        mine = [run for run in plane if (run.task, run.noise_std) == (task, noise_std)]
-        for scene in telling_scenes(exact_answers(mine[0])):
-            paths.append(trajectories(mine, scene, folder / f"ways-{task}-{noise_std:g}-{scene}.png"))
+    groups = by_problem(runs)
+    told = differences(list(groups))
+    for problem, own in groups.items():
+        plane = [run for run in own if (run.folder / layout.POSTERIOR).is_file()]
+        for scene in telling_scenes(exact_answers(plane[0])) if plane else ():
+            path = folder / f"ways-{file_stem(problem, told[problem])}-{scene}.png"
+            paths.append(trajectories(plane, scene, path, told[problem]))
     return paths

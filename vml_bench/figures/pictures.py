@@ -1,4 +1,4 @@
-"""A picture a task: original, measurement and every method's restoration, with PSNR and LPIPS under each."""
+"""One picture per problem: original, measurement and every run's restoration, with PSNR and LPIPS under each."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from PIL import Image, UnidentifiedImageError
 
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
-from vml_bench.leaderboard.aggregate import references, select_runs
-from vml_bench.leaderboard.runs import UNREADABLE, Run, open_run, place_of, run_folders
+from vml_bench.store import layout
+from vml_bench.store.runs import UNREADABLE, Problem, Run, by_problem, differences, labels, open_run, select_runs
 
 DPI = 200
 MOST = 24
@@ -42,6 +42,45 @@ class Panel:
     bold: bool = False
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """What is drawn of one problem.
+
+    Attributes:
+        problem: it.
+        difference: what tells it from others of its task and noise level; empty where it is alone.
+        runs: a column each.
+        titles: what each is called.
+    """
+
+    problem: Problem
+    difference: str
+    runs: list[Run]
+    titles: list[str]
+
+    @property
+    def stem(self) -> str:
+        """The name of its file: with the problem's where the task and noise level have several."""
+        return file_stem(self.problem, self.difference)
+
+    @property
+    def heading(self) -> str:
+        """What stands above it."""
+        problem = self.problem
+        words = (problem.dataset, problem.task, self.difference, f"σ_y = {problem.noise_std:g}")
+        return " · ".join(filter(None, words))
+
+    def of(self, runs: Sequence[Run]) -> Sheet:
+        """The same with some of its runs alone, in their order."""
+        titles = [self.titles[self.runs.index(run)] for run in runs]
+        return replace(self, runs=list(runs), titles=titles)
+
+
+def file_stem(problem: Problem, difference: str) -> str:
+    """What files about a problem are called: "sr4-0.05", and its name behind it where it is not alone."""
+    return f"{problem.task}-{problem.noise_std:g}" + (f"-{problem.name}" if difference else "")
+
+
 def task_figure(
     results_dir: str | Path,
     dataset: str,
@@ -51,6 +90,7 @@ def task_figure(
     image_ids: Sequence[str] | None = None,
     rows: int = 5,
     synthetic: bool = False,
+    problem: str | None = None,
 ) -> Path:
     """Draw one task at one noise level from what the runner left on disk.
 
@@ -58,105 +98,108 @@ def task_figure(
     its LPIPS (AlexNet), in bold under the one with the lowest LPIPS of its row.
 
     Args:
-        results_dir: the folder that holds runs/ and references/.
+        results_dir: the results folder.
         dataset: name under which the runs are filed.
         task: the task's name.
         noise_std: σ_y, images in [-1, 1].
-        methods: columns, in order; default every method found, in the leaderboard's order.
+        methods: columns, in order; default every run found, in the leaderboard's order.
         image_ids: rows; default the first `rows` images that every run has finished.
         rows: number of rows where `image_ids` is not given.
         synthetic: also draw runs marked synthetic.
+        problem: the problem's name; needed where the task has several at this noise level.
 
     Returns:
-        Path of the PNG, <results_dir>/<dataset>/figures/<task>-<noise_std>.png.
+        Path of the PNG, <results_dir>/<dataset>/figures/<task>-<noise_std>.png, with -<problem> behind the noise level
+        where there are several.
 
     Raises:
-        InputError: no run, method or image to draw.
+        InputError: no run, method or image to draw, or several problems.
     """
     found, _ = select_runs(results_dir, dataset, synthetic)
-    runs = [run for run in found if run.task == task and math.isclose(run.noise_std, noise_std, abs_tol=1e-12)]
-    if methods is not None:
-        runs = sorted((run for run in runs if run.method in methods), key=lambda run: list(methods).index(run.method))
-    if not runs:
+    sheets = [sheet for sheet in _sheets(found) if sheet.problem.task == task]
+    sheets = [sheet for sheet in sheets if math.isclose(sheet.problem.noise_std, noise_std, abs_tol=1e-12)]
+    if problem is not None:
+        sheets = [sheet for sheet in sheets if sheet.problem.name == problem]
+    if len(sheets) > 1:
+        known = ", ".join(f"{sheet.problem.name} ({sheet.difference})" for sheet in sheets)
+        raise InputError(f"'{task}' at noise_std {noise_std:g} has {len(sheets)} problems", f"choose among {known}")
+    chosen = [run for sheet in sheets for run in sheet.runs if methods is None or run.method in methods]
+    if not chosen:
         known = ", ".join(sorted({f"{run.task} at {run.noise_std:g}" for run in found}))
         raise InputError(f"no run of '{task}' at noise_std {noise_std:g} to draw", f"choose among {known}")
-    return _draw_task(Path(results_dir), runs, image_ids, rows)
+    if methods is not None:
+        chosen = sorted(chosen, key=lambda run: list(methods).index(run.method))
+    return _draw_sheet(Path(results_dir), sheets[0].of(chosen), image_ids, rows)
 
 
-def _draw_task(results: Path, runs: Sequence[Run], image_ids: Sequence[str] | None, rows: int) -> Path:
-    """Draw runs of one task at one noise level, a column each; see `task_figure`."""
-    dataset, task, noise_std = runs[0].dataset, runs[0].task, runs[0].noise_std
+def _sheets(runs: Sequence[Run]) -> list[Sheet]:
+    """One sheet per problem, its runs in the leaderboard's order."""
+    groups = by_problem(sorted(runs, key=lambda run: run.place))
+    told = differences(list(groups))
+    return [Sheet(problem, told[problem], own, labels(own)) for problem, own in groups.items()]
+
+
+def _draw_sheet(results: Path, sheet: Sheet, image_ids: Sequence[str] | None, rows: int) -> Path:
+    """Draw the runs of one problem, a column each; see `task_figure`."""
+    runs, task = sheet.runs, sheet.problem.task
     ids = list(image_ids) if image_ids is not None else _common_ids(runs)[:rows]
     if not ids:
         raise InputError(f"the runs of '{task}' have no image in common", "finish them with the same runner.limit")
-    names = [run.method for run in runs]
-    titles = [f"{run.method}\n{run.name}" if names.count(run.method) > 1 else run.method for run in runs]
-    measured = runs[0].measurements
     tables = [run.images.set_index("image_id") for run in runs]
     grid = []
     for image_id in ids:
         scores = [_score(table, image_id) for table in tables]
         best = min((lpips for _, lpips in scores if lpips == lpips), default=None)
-        original = Panel(references(results, dataset) / f"{image_id}.png")
-        grid.append([original, Panel(measured / f"{image_id}.png")])
+        grid.append([Panel(runs[0].original(image_id)), Panel(runs[0].measurement(image_id))])
         for run, table, (psnr, lpips) in zip(runs, tables, scores, strict=True):
-            caption = _caption(table, image_id, psnr, lpips)
-            grid[-1].append(Panel(run.folder / "recon" / f"{image_id}.png", caption, lpips == best))
+            grid[-1].append(Panel(run.picture(image_id), _caption(table, image_id, psnr, lpips), lpips == best))
 
-    path = results / dataset / "figures" / f"{task}-{noise_std:g}.png"
-    heading = f"{dataset} · {task} · σ_y = {noise_std:g}"
-    figure = _draw(grid, ["original", "measurement", *titles], ids, heading)
+    path = results / sheet.problem.dataset / "figures" / f"{sheet.stem}.png"
+    titles = [title.replace(" · ", "\n") for title in sheet.titles]
+    figure = _draw(grid, ["original", "measurement", *titles], ids, sheet.heading)
     with replacing(path) as partial:
         FigureCanvasAgg(figure).print_png(partial, metadata={"Software": None})
     return path
 
 
 def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, synthetic: bool = False) -> list[Path]:
-    """Draw every task and noise level of a data set that has pictures; see `task_figure`.
+    """Draw every problem of a data set that has pictures; see `task_figure`.
 
-    Where a cell has more than `MOST` runs, the best of each method are drawn, and a line on stderr says so.
+    Where a problem has more than `MOST` runs, the best of each method are drawn, and a line on stderr says so; likewise
+    where a problem cannot be drawn.
     """
-    by_task: dict[str, list[Path]] = {}
-    for folder in run_folders(results_dir, dataset):
-        by_task.setdefault(folder.parts[-3], []).append(folder)
-    pictured = [folders for folders in by_task.values() if any(map(_has_pictures, folders))]
-    cells = [runs for folders in pictured for runs in _cells(folders, synthetic)]
-    return [_draw_task(Path(results_dir), runs, None, rows) for runs in map(_drawn, cells) if runs]
-
-
-def _has_pictures(folder: Path) -> bool:
-    """Whether a run's folder holds restorations."""
-    return any((folder / "recon").glob("*.png"))
-
-
-def _cells(folders: Sequence[Path], synthetic: bool) -> list[list[Run]]:
-    """The runs of one task by noise level, in the leaderboard's order; levels without pictures are left out."""
-    cells: dict[float, list[Run]] = {}
-    for folder in folders:
+    folders = layout.run_folders(results_dir, dataset)
+    pictured = {folder for folder in folders if any((folder / layout.PICTURES).glob("*.png"))}
+    tasks, runs = {folder.parents[1] for folder in pictured}, []
+    for folder in (folder for folder in folders if folder.parents[1] in tasks):
         with suppress(*UNREADABLE):
-            run = open_run(folder)
-            if synthetic or not run.synthetic:
-                cells.setdefault(run.noise_std, []).append(run)
-    for runs in cells.values():
-        runs.sort(key=lambda run: place_of(run.task, run.noise_std, run.method, run.name))
-    return [cells[level] for level in sorted(cells) if any(_has_pictures(run.folder) for run in cells[level])]
+            runs.append(open_run(folder))
+    sheets = _sheets([run for run in runs if synthetic or not run.synthetic])
+    drawn = [_drawn(sheet) for sheet in sheets if any(run.folder in pictured for run in sheet.runs)]
+    paths = []
+    for sheet in (sheet for sheet in drawn if sheet.runs):
+        try:
+            paths.append(_draw_sheet(Path(results_dir), sheet, None, rows))
+        except InputError as error:  # the runs share no image, or their pictures are gone
+            print(f"note: not drawn: {error}", file=sys.stderr)
+    return paths
 
 
-def _drawn(runs: Sequence[Run]) -> list[Run]:
-    """Those runs of a cell that can be read; of more than `MOST`, the best of each method, the best methods first."""
+def _drawn(sheet: Sheet) -> Sheet:
+    """With those runs that can be read; of more than `MOST`, the best of each method, the best methods first."""
     scores: dict[Run, float] = {}
-    for run in runs:
+    for run in sheet.runs:
         with suppress(*UNREADABLE):
             scores[run] = _mean_lpips(replace(run))
     if len(scores) <= MOST:
-        return list(scores)
+        return sheet.of(list(scores))
     best: dict[str, Run] = {}
     for run in sorted(scores, key=lambda run: scores[run]):
         best.setdefault(run.method, run)
     kept = list(best.values())[:MOST]
-    cell = f"{runs[0].task} at noise_std {runs[0].noise_std:g}"
-    print(f"note: {cell}: pictures of {len(kept)} of {len(scores)} runs, the best of each method", file=sys.stderr)
-    return [run for run in scores if run in kept]
+    note = f"{sheet.heading}: pictures of {len(kept)} of {len(scores)} runs, the best of each method"
+    print(f"note: {note}", file=sys.stderr)
+    return sheet.of([run for run in scores if run in kept])
 
 
 def _mean_lpips(run: Run) -> float:
@@ -173,7 +216,7 @@ def _common_ids(runs: Sequence[Run]) -> list[str]:
 
 def _score(table: pd.DataFrame, image_id: str) -> tuple[float, float]:
     """(PSNR, LPIPS) of one image, NaN where it has none or diverged."""
-    if image_id not in table.index or table.at[image_id, "status"] != "ok":
+    if image_id not in table.index or table.at[image_id, "status"] != layout.OK:
         return math.nan, math.nan
     return tuple(float(table.at[image_id, name]) if name in table else math.nan for name in ("psnr", "lpips_alex"))
 
@@ -181,7 +224,7 @@ def _score(table: pd.DataFrame, image_id: str) -> tuple[float, float]:
 def _caption(table: pd.DataFrame, image_id: str, psnr: float, lpips: float) -> str:
     if image_id not in table.index:
         return "not run"
-    if table.at[image_id, "status"] != "ok":
+    if table.at[image_id, "status"] != layout.OK:
         return "diverged"
     return "   ".join([f"{psnr:.1f} dB"] * (psnr == psnr) + [f"{lpips:.3f}"] * (lpips == lpips))
 
@@ -200,14 +243,16 @@ def _draw(grid: list[list[Panel]], titles: list[str], ids: list[str], heading: s
     pictures = [[_read(panel.file) for panel in row] for row in grid]
     sizes = [picture.shape[:2] for row in pictures for picture in row if picture is not None]
     if not sizes:
-        raise InputError("none of the pictures to draw is on disk", "run the task again: its recon/ folders are empty")
+        raise InputError(
+            "none of the pictures to draw is on disk", f"run the task again: its {layout.PICTURES} are gone"
+        )
     height, width = max(sizes)
     columns, rows = len(titles), len(grid)
     crowded = columns > CROWDED
     zoom = max(1, round(PICTURE / (1 + crowded) / max(height, width)))
     cell_w, cell_h = width * zoom, height * zoom
     size = 0.7 if crowded else 1.0
-    head = HEAD * (1 + any("\n" in title for title in titles) * 0.6)
+    head = HEAD * (1 + max(title.count("\n") for title in titles) * 0.6)
     full_w = 2 * MARGIN + SIDE + columns * cell_w + (columns - 1) * GAP
     full_h = 2 * MARGIN + 2 * head + rows * (cell_h + CAPTION)
     figure = Figure(figsize=(full_w / DPI, full_h / DPI), dpi=DPI, facecolor="white")

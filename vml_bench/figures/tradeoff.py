@@ -1,4 +1,4 @@
-"""Quality against compute, a panel a task, as PNG and PDF for a paper."""
+"""Quality against compute, one panel per problem, as PNG and PDF for a paper."""
 
 from __future__ import annotations
 
@@ -19,22 +19,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import IdentityTransform
 
+from vml_bench.cards import Card
+from vml_bench.columns import BY_NAME, LPIPS, PSNR, Column, with_bounds
 from vml_bench.errors import InputError
 from vml_bench.figures.labels import place
 from vml_bench.figures.pictures import FAINT, INK
-from vml_bench.figures.styles import style
 from vml_bench.files import replacing
 from vml_bench.leaderboard.aggregate import build
-from vml_bench.leaderboard.columns import BY_NAME, with_bounds
-from vml_bench.leaderboard.render import ARROWS
+from vml_bench.leaderboard.render import ARROWS, Block, blocks
 
-METRICS = ("lpips_alex", "psnr")
-COSTS = {"passes": "network passes an image (evaluations + Jacobian products)", "seconds": "seconds an image"}
+METRICS = (LPIPS.name, PSNR.name)
+"""What `write_tradeoffs` draws, with the runs' own metrics."""
+COSTS = {"passes": "network passes per image (evaluations + Jacobian products)", "seconds": "seconds per image"}
 DPI = 300
 COLUMNS = 3
+NAMED = 3
+"""Runs of one method in one panel that each bear a label; more bear one, at the runs that no other of them beats."""
 PANEL, GAP, MARGIN = (2.05, 1.95), (0.36, 0.44), (0.46, 0.44, 0.08, 0.26)
 """Inches: a panel's width and height; between panels; left, bottom, right and top of them all."""
 SMALL, LABEL, TITLE = 6.0, 6.2, 7.5
+LETTER = 0.58
+"""Mean width of a letter over its size: titles wider than their panel are written smaller."""
+SIGMA = r"$\sigma_y$"
 REACH, LEADER = 2.6, 4.0
 """Points: half a marker; a label further away than this is led to."""
 INSET = np.array([-0.8, 1.5])
@@ -50,13 +56,13 @@ class Point:
     """One run in one panel.
 
     Attributes:
-        method: its method.
-        x: compute an image.
+        card: its look.
+        x: compute per image.
         y, low, high: mean score and its 95 % bounds.
         lost: number of diverged images.
     """
 
-    method: str
+    card: Card
     x: float
     y: float
     low: float
@@ -64,12 +70,12 @@ class Point:
     lost: int
 
 
-def read_point(row: Mapping[str, Any], metric: str, cost: str) -> Point | None:
-    """A row of a leaderboard as a point, or None where it has no finite mean."""
+def read_point(row: Mapping[str, Any], card: Card, metric: str, cost: str) -> Point | None:
+    """A row of a leaderboard as a point with that look, or None where it has no finite mean."""
     if not math.isfinite(row.get(metric, math.nan)):
         return None
     x = row["nfe"] + row["vjp"] if cost == "passes" else row["seconds"]
-    return Point(row["method"], x, *(row[name] for name in with_bounds(metric)), row["diverged"])
+    return Point(card, x, *(row[name] for name in with_bounds(metric)), row["diverged"])
 
 
 def front(points: Sequence[Point], better: int) -> list[Point]:
@@ -84,14 +90,15 @@ def front(points: Sequence[Point], better: int) -> list[Point]:
 def tradeoff_figure(
     results_dir: str | Path, dataset: str, metric: str = "lpips_alex", cost: str = "passes", synthetic: bool = False
 ) -> list[Path]:
-    """Draw every task and noise level of a data set: compute (log) against quality, each method labelled.
+    """Draw every problem of a data set: compute (log) against quality, each method labelled.
 
     Bars are the leaderboard's 95 % intervals over images; † marks a method of which images diverged. Where a method
-    was run with several settings, a line joins those that no other of its settings beats at no more compute; the
-    others are pale. Points far behind stand at the edge with their value; points of equal compute stand side by side.
+    was run with several settings, a line joins those that no other of its settings beats at no more compute; of more
+    than `NAMED` settings the others are pale. Points with settings of their own are hollow. Points far
+    behind stand at the edge with their value; points of equal compute stand side by side.
 
     Args:
-        results_dir: the folder that holds runs/.
+        results_dir: the results folder.
         dataset: name under which the runs are filed.
         metric: a score of single images.
         cost: "passes" (network evaluations + vector-Jacobian products) or "seconds".
@@ -111,22 +118,21 @@ def tradeoff_figure(
 
 def _draw(frame: pd.DataFrame, folder: Path, metric: str, cost: str) -> list[Path]:
     """Draw a leaderboard; see `tradeoff_figure`."""
-    panels: dict[tuple[str, float], list[Point]] = {}
-    for row in frame.to_dict("records"):
-        if point := read_point(row, metric, cost):
-            panels.setdefault((row["task"], row["noise_std"]), []).append(point)
-    if not panels:
-        raise InputError(
-            f"no run of '{frame.attrs['dataset']}' has a {metric}", "choose a metric that its images.parquet holds"
-        )
+    cards, column = frame.attrs["cards"], frame.attrs["columns"].get(metric)
+    panels = [(block, points) for block in blocks(frame) if (points := _points(block, cards, metric, cost))]
+    if not panels or column is None:
+        known = ", ".join(c.name for c in frame.attrs["columns"].values() if c.of_images and _scored(frame, c.name))
+        remedy = f"choose among {known}" if known else "vml-bench run dataset=photos64 task=sr4 method=ddrm"
+        raise InputError(f"no run of '{frame.attrs['dataset']}' has a {metric}", remedy)
     figure = _layout(len(panels))
-    for i, ((task, noise_std), points) in enumerate(panels.items()):
+    for i, (block, points) in enumerate(panels):
         axes = figure.axes[i]
-        _panel(axes, points, metric)
-        task = task.replace("\\", "").replace("$", r"\$")
-        axes.set_title(f"{task}, $\\sigma_y$ = {noise_std:g}", fontsize=TITLE, color=INK, pad=4)
+        _panel(axes, points, column, {name: card.title for name, card in cards.items()})
+        title = _heading(block)
+        width = LETTER * (len(title) - len(SIGMA) + 2)
+        axes.set_title(title, fontsize=min(TITLE, 72 * PANEL[0] / width), color=INK, pad=4)
         if i % COLUMNS == 0:
-            axes.set_ylabel(_title(metric), fontsize=LABEL + 0.5, color=INK)
+            axes.set_ylabel(_title(column), fontsize=LABEL + 0.5, color=INK, parse_math=False)
     height = figure.get_size_inches()[1]
     figure.text(0.5, 0.09 / height, COSTS[cost], fontsize=LABEL + 0.5, color=INK, ha="center", va="bottom")
     stem = f"tradeoff-{metric}" + ("" if cost == "passes" else f"-{cost}")
@@ -134,16 +140,36 @@ def _draw(frame: pd.DataFrame, folder: Path, metric: str, cost: str) -> list[Pat
 
 
 def write_tradeoffs(results_dir: str | Path, dataset: str, synthetic: bool = False) -> list[Path]:
-    """Draw quality against network passes for each of `METRICS` that the data set has; see `tradeoff_figure`."""
+    """Draw quality against network passes by `METRICS` and the runs' own metrics; see `tradeoff_figure`."""
     frame, _ = build(results_dir, dataset, synthetic)
     folder = Path(results_dir, dataset, "figures")
-    present = [metric for metric in METRICS if np.isfinite(frame[metric]).any()]
+    own = [name for name, column in frame.attrs["columns"].items() if name not in BY_NAME and column.of_images]
+    present = [metric for metric in (*METRICS, *own) if _scored(frame, metric)]
     return [path for metric in present for path in _draw(frame, folder, metric, "passes")]
 
 
-def _title(metric: str) -> str:
-    column = BY_NAME[metric]
-    return f"{column.title}{f' ({column.unit})' if column.unit else ''} {ARROWS[column.better]}"
+def _points(block: Block, cards: Mapping[str, Card], metric: str, cost: str) -> list[Point]:
+    """The points of a problem, in the table's order."""
+    rows = zip(block.rows.to_dict("records"), block.labels, strict=True)
+    looks = [(row, cards[row["method"]].of_row(label, row["settings"])) for row, label in rows]
+    return [point for row, card in looks if (point := read_point(row, card, metric, cost))]
+
+
+def _scored(frame: pd.DataFrame, metric: str) -> bool:
+    """Whether any row has a finite value."""
+    return metric in frame and bool(np.isfinite(frame[metric]).any())
+
+
+def _heading(block: Block) -> str:
+    """What stands over a panel: the problem, and how many priors are in it where it has several."""
+    title = block.title.replace("\\", "").replace("$", r"\$")
+    priors = f" ({len(block.priors)} priors)" if len(block.priors) > 1 else ""
+    return f"{title}, {SIGMA} = {block.noise_std:g}{priors}"
+
+
+def _title(column: Column) -> str:
+    unit = f" ({column.unit})" if column.unit else ""
+    return f"{column.title}{unit} {ARROWS[column.better]}"
 
 
 def _layout(count: int) -> Figure:
@@ -162,50 +188,74 @@ def _layout(count: int) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, points: list[Point], metric: str) -> None:
-    """Bars, settings joined by lines, markers, labels."""
-    column = BY_NAME[metric]
+def _panel(axes: Axes, points: list[Point], column: Column, titles: Mapping[str, str]) -> None:
+    """Bars, settings of one method joined by lines, markers, labels.
+
+    Args:
+        axes: empty ones.
+        points: in the table's order.
+        column: what is drawn.
+        titles: of the methods, by name.
+    """
     zero = _x_axis(axes, [point.x for point in points])
     low, high = _y_axis(axes, points, column.better)
     groups: dict[str, list[Point]] = {}
     for point in points:
-        groups.setdefault(point.method, []).append(point)
+        groups.setdefault(point.card.name, []).append(point)
     fronts = {method: front(own, column.better) for method, own in groups.items()}
-    beside = _side_by_side(axes, [(method, max(p.x, zero)) for method, best in fronts.items() for p in best])
+    shown = {method: own if len(own) <= NAMED else fronts[method] for method, own in groups.items()}
+    drawn = [point for own in shown.values() for point in own]
+    beside = _side_by_side(axes, [max(point.x, zero) for point in drawn])
+    at = {id(p): (x, min(max(p.y, low), high)) for p, x in zip(drawn, beside, strict=True)}
     labels, lines = [], []
-    for method, best in fronts.items():
-        look = style(method)
-        pale = [(max(p.x, zero), p.y) for p in groups[method] if p not in best and low <= p.y <= high]
+    for method, own in groups.items():
+        pale = [(max(p.x, zero), p.y) for p in own if p not in shown[method] and low <= p.y <= high]
         if pale:
+            look = own[0].card
             axes.plot(*zip(*pale, strict=True), look.marker, color=look.colour, ms=2, alpha=0.3, mew=0, zorder=2)
-        faint = 0.45 if len(best) == 1 else 0.25
-        way = [(beside[method, max(point.x, zero)], min(max(point.y, low), high)) for point in best]
-        for point, (x, y) in zip(best, way, strict=True):
-            bar = np.clip([point.low, point.high], low, high)
-            axes.plot([x, x], bar, color=look.colour, lw=0.8, alpha=faint, solid_capstyle="butt", zorder=2)
-            marker = look.marker if y == point.y else ("^" if point.y > high else "v")
-            fill = "white" if look.hollow else look.colour
-            axes.plot(x, y, marker, color=look.colour, mfc=fill, ms=2 * REACH - 1, mew=0.8, zorder=4)
-            lines.append(((x, bar[0]), (x, bar[1])))
-        axes.plot(*zip(*way, strict=True), color=look.colour, lw=0.8, zorder=3)
+        faint = 0.45 if len(shown[method]) == 1 else 0.25
+        for point in shown[method]:
+            lines.append(_mark(axes, point, at[id(point)], (low, high), faint))
+        way = [at[id(point)] for point in fronts[method]]
+        axes.plot(*zip(*way, strict=True), color=own[0].card.colour, lw=0.8, zorder=3)
         lines += itertools.pairwise(way)
-        far = "" if way[-1][1] == best[-1].y else f" {best[-1].y:.{column.digits}f}"
-        anchors = way[-1:] if far else [at for at, point in zip(way, best, strict=True) if at[1] == point.y]
-        labels.append((anchors, look.title + far + "†" * any(point.lost for point in groups[method]), look.ink))
+        if len(own) <= NAMED:
+            labels += [_named([point], [at[id(point)]], point.card.title, column, point.lost) for point in own]
+        else:
+            lost = sum(point.lost for point in own)
+            labels.append(_named(fronts[method], way, titles[method], column, lost))
     _label(axes, labels, lines)
 
 
-def _side_by_side(axes: Axes, places: list[tuple[str, float]]) -> dict[tuple[str, float], float]:
-    """Where on the x axis each method's point is drawn: those of equal compute stand a little apart."""
+def _mark(axes: Axes, point: Point, at: tuple[float, float], limits: tuple[float, float], faint: float) -> tuple:
+    """Draw a point and its bar; returns the ends of the bar."""
+    (x, y), look = at, point.card
+    bar = np.clip([point.low, point.high], *limits)
+    axes.plot([x, x], bar, color=look.colour, lw=0.8, alpha=faint, solid_capstyle="butt", zorder=2)
+    marker = look.marker if y == point.y else ("^" if point.y > limits[1] else "v")
+    fill = "white" if look.hollow else look.colour
+    axes.plot(x, y, marker, color=look.colour, mfc=fill, ms=2 * REACH - 1, mew=0.8, zorder=4)
+    return (x, bar[0]), (x, bar[1])
+
+
+def _named(best: list[Point], way: list[tuple[float, float]], title: str, column: Column, lost: int) -> tuple:
+    """Where a label may stand, what it says, and its colour."""
+    far = "" if way[-1][1] == best[-1].y else f" {best[-1].y:.{column.digits}f}"
+    anchors = way[-1:] if far else [at for at, point in zip(way, best, strict=True) if at[1] == point.y]
+    return anchors, title + far + "†" * bool(lost), best[0].card.ink
+
+
+def _side_by_side(axes: Axes, places: list[float]) -> list[float]:
+    """Where on the x axis each point is drawn: those of equal compute stand a little apart."""
     left, right = np.log(axes.get_xlim())
-    sharing: dict[float, list[str]] = {}
-    for method, x in places:
-        sharing.setdefault(x, []).append(method)
-    beside = {}
-    for x, methods in sharing.items():
-        step = min(SIDE, CROWD / max(len(methods) - 1, 1)) * (right - left) / (72 * PANEL[0])
-        for k, method in enumerate(methods):
-            beside[method, x] = x * math.exp((k - (len(methods) - 1) / 2) * step)
+    sharing: dict[float, list[int]] = {}
+    for i, x in enumerate(places):
+        sharing.setdefault(x, []).append(i)
+    beside = list(places)
+    for x, own in sharing.items():
+        step = min(SIDE, CROWD / max(len(own) - 1, 1)) * (right - left) / (72 * PANEL[0])
+        for k, i in enumerate(own):
+            beside[i] = x * math.exp((k - (len(own) - 1) / 2) * step)
     return beside
 
 

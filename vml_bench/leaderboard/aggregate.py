@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings as python_warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vml_bench.errors import InputError
+from vml_bench.cards import cards
+from vml_bench.columns import BY_NAME, DISTANCES, KEYS, ORACLE, Column, columns_of, with_bounds
+from vml_bench.identity import in_words
 from vml_bench.leaderboard.cache import Fingerprints, Finished, RowCache
-from vml_bench.leaderboard.columns import DISTANCES, KEYS, MEANS, ORACLE, ROW, Column, with_bounds
-from vml_bench.leaderboard.features import Extract, Features, Originals, complete_features
 from vml_bench.leaderboard.intervals import bootstrap_intervals, scene_interval
-from vml_bench.leaderboard.runs import (
+from vml_bench.metrics.frechet import frechet_distance, frechet_interval, kernel_distance
+from vml_bench.store import layout
+from vml_bench.store.features import Extract, Features, Originals, complete_features
+from vml_bench.store.runs import (
     UNREADABLE,
     Run,
+    by_problem,
+    differences,
     each,
+    hidden,
+    labels,
     left_out,
     no_run,
     open_run,
-    place_of,
-    read_runs,
-    run_folders,
+    select_runs,
 )
-from vml_bench.metrics.frechet import frechet_distance, frechet_interval, kernel_distance
 
 KERNEL = ("kid", "kd_alex")
 """The columns of distances that are kernel distances; the others are Fréchet distances."""
@@ -34,23 +41,8 @@ NOTHING = (float("nan"),) * 3
 """Value and bounds of what has no value."""
 
 
-def datasets(results_dir: str | Path, dataset: str | None = None) -> list[str]:
-    """Names of the data sets that have runs, or just `dataset`.
-
-    Raises:
-        InputError: there are no runs.
-    """
-    if dataset is not None:
-        return [dataset]
-    root = Path(results_dir, "runs")
-    found = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
-    if not found:
-        raise InputError(f"no run under {root}", "vml-bench run dataset=photos64 task=sr4 method=vml_map_pre")
-    return found
-
-
 def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tuple[pd.DataFrame, list[str]]:
-    """Pool what is on disk into a leaderboard, a row a run.
+    """Pool what is on disk into a leaderboard, one row per run.
 
     Means are over the images that did not diverge; `n` counts all images and `diverged` the others. FID under
     its conventions, KID and the distances on AlexNet features are between the restorations of those images and
@@ -62,50 +54,70 @@ def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tup
     have changed.
 
     Args:
-        results_dir: the folder that holds runs/ and references/.
+        results_dir: the results folder.
         dataset: name under which the runs are filed.
         synthetic: whether runs whose images or weights are made up count too.
 
     Returns:
-        The frame: the columns of `KEYS`, then each of `COLUMNS` with `_low` and `_high` (95 %), NaN where
-        there is no value; behind them those of `ORACLE`, if a run is scored against an exact posterior. And
-        warnings: a line for each run left out or unfinished, and for each task whose runs saw different images.
+        The frame: the columns of `KEYS`, then each of `COLUMNS`, and of the runs' own metrics, with `_low` and `_high`
+        (95 %), NaN where there is no value; behind them those of `ORACLE`, if a run is scored against an exact
+        posterior. Rows of one problem stand together. And warnings: a line for each run left out or unfinished.
         `frame.attrs` holds "dataset", "synthetic" (such runs are in it), "exact" (runs scored against an exact
-        posterior are) and the "warnings" for whoever prints it.
+        posterior are), the "warnings" for whoever prints it, and what rows are called: "labels" (one per row),
+        "headings" (by task and problem, what tells it from others of its task), "problems" (canonical forms, by name),
+        "cards" (by method) and "columns" (by name).
 
     Raises:
         InputError: there is no readable run, or every run is synthetic and those were not asked for.
     """
-    originals = Originals(references(results_dir, dataset))
-    fingerprints = Fingerprints(originals.folder)
-    rows, unreadable, hidden = [], [], 0
+    found, unreadable, synthetics = [], [], 0
+    references: dict[Path, Originals] = {}
     with RowCache(results_dir, dataset) as cache:
-        for folder in run_folders(results_dir, dataset):
-            key = fingerprints.of(folder)
-            kept = cache.get(key)
+        for folder in layout.run_folders(results_dir, dataset):
             try:
-                run = None if kept else open_run(folder)
-                if (kept or run).synthetic and not synthetic:
-                    hidden += 1
-                else:
-                    rows.append(kept or cache.put(key, _finish(run, originals)))
+                run = open_run(folder)
+                if run.synthetic and not synthetic:
+                    synthetics += 1
+                    continue
+                reference = references.setdefault(run.originals, Originals(run.originals))
+                key = Fingerprints.of(folder, reference)
+                found.append((run, cache.get(key) or cache.put(key, finish(replace(run), reference))))
             except UNREADABLE as error:
                 unreadable.append(left_out(folder, error))
-    if not rows and not hidden:
+    if not found and not synthetics:
         raise no_run(results_dir, dataset, unreadable)
-    warnings = unreadable + _hidden(dataset, hidden, len(rows))
-    rows.sort(key=lambda one: place_of(*one.row[1:5]))
-    warnings += dict.fromkeys(line for one in rows for line in one.warnings)
-    warnings += _unlike_images(rows)
-    frame = pd.DataFrame([one.row for one in rows], columns=list(ROW))
-    synthetic, exact = (any(getattr(one, name) for one in rows) for name in ("synthetic", "exact"))
-    if not exact:
-        frame = frame.drop(columns=[name for column in ORACLE for name in with_bounds(column.name)])
-    frame.attrs = {"dataset": dataset, "synthetic": synthetic, "exact": exact, "warnings": warnings}
+    warnings = unreadable + hidden(dataset, synthetics, len(found))
+    found.sort(key=lambda pair: pair[0].place)
+    warnings += dict.fromkeys(line for _, one in found for line in one.warnings)
+    warnings += _unlike_images(found)
+    warnings += _unlike_metrics(found)
+    frame = _frame([run for run, _ in found], [one.row for _, one in found])
+    frame.attrs |= {"dataset": dataset, "warnings": warnings}
     return frame, warnings
 
 
-def _finish(run: Run, originals: Originals) -> Finished:
+def _frame(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a frame, and what they are called."""
+    exact = any(run.exact for run in runs)
+    columns = columns_of(said for run in runs for said in run.columns)
+    shown = [column for column in columns.values() if exact or column not in ORACLE]
+    names = [*KEYS, *(name for column in shown for name in with_bounds(column.name))]
+    frame = pd.DataFrame([[row.get(name, float("nan")) for name in names] for row in rows], columns=names)
+    groups = by_problem(runs)
+    called = {id(run): label for of in groups.values() for run, label in zip(of, labels(of), strict=True)}
+    frame.attrs = {
+        "synthetic": any(run.synthetic for run in runs),
+        "exact": exact,
+        "labels": [called[id(run)] for run in runs],
+        "headings": {(problem.task, problem.name): words for problem, words in differences(list(groups)).items()},
+        "problems": {problem.name: problem.form for problem in groups},
+        "cards": cards((run.method, run.about) for run in runs),
+        "columns": columns,
+    }
+    return frame
+
+
+def finish(run: Run, originals: Originals) -> Finished:
     """A run's row and what else a leaderboard takes from it."""
     warnings: list[str] = []
     reference = originals.features if run.features.vectors else Features({})
@@ -113,31 +125,7 @@ def _finish(run: Run, originals: Originals) -> Finished:
         warnings.append(originals.problem)
     row = leaderboard_row(run, reference, warnings)
     images = hashlib.sha256("\0".join(sorted(run.images["image_id"].tolist())).encode()).hexdigest()
-    values = (row.get(name, float("nan")) for name in ROW)
-    return Finished(tuple(values), run.synthetic, run.exact, images, tuple(warnings))
-
-
-def select_runs(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tuple[list[Run], list[str]]:
-    """`read_runs` without the synthetic ones, unless they are asked for; a warning says how many were left out.
-
-    Raises:
-        InputError: there is no readable run, or every run is synthetic and those were not asked for.
-    """
-    runs, warnings = read_runs(results_dir, dataset)
-    kept = [run for run in runs if synthetic or not run.synthetic]
-    return kept, warnings + _hidden(dataset, len(runs) - len(kept), len(kept))
-
-
-def _hidden(dataset: str, hidden: int, shown: int) -> list[str]:
-    """A line that says how many synthetic runs are not shown; an error where they are all that there is."""
-    if not shown:
-        raise InputError(f"every run of '{dataset}' is synthetic ({hidden})", "add --synthetic to show them")
-    return [f"{hidden} synthetic run{'s' * (hidden > 1)} left out (--synthetic shows them)"] if hidden else []
-
-
-def references(results_dir: str | Path, dataset: str) -> Path:
-    """The folder of a data set's originals, as pictures and as features."""
-    return Path(results_dir, "references", dataset)
+    return Finished(row, images, tuple(warnings))
 
 
 def store_features(
@@ -151,37 +139,40 @@ def store_features(
         InputError: a picture is missing, or there is no run to be shown.
     """
     runs, _ = select_runs(results_dir, dataset, synthetic)
-    originals: dict[str, Path] = {}
+    originals: dict[Path, dict[str, Path]] = {}
     for run in (run for run in each(runs) if not run.exact):
         ids = run.good["image_id"].tolist()
         complete_features(run.folder, network, {i: run.picture(i) for i in ids}, extract, f"{network} of {run.label}")
-        originals |= {i: references(results_dir, dataset) / f"{i}.png" for i in ids}
-    complete_features(references(results_dir, dataset), network, originals, extract, f"{network} of the originals")
+        originals.setdefault(run.originals, {}).update({i: run.original(i) for i in ids})
+    for folder, pictures in originals.items():
+        complete_features(folder, network, pictures, extract, f"{network} of the originals")
 
 
-def leaderboard_row(run: Run, reference: Features, warnings: list[str]) -> dict[str, object]:
+def leaderboard_row(run: Run, reference: Features, warnings: list[str]) -> dict[str, Any]:
     """One run as a row of the leaderboard, by column; what a reader must know is added to `warnings`."""
     good = run.good
     if missing := len(set(run.expected) - set(run.images["image_id"].tolist())):
         warnings.append(f"{run.label} is unfinished: {missing} of {len(run.expected)} images are still to come")
-    measured = dict.fromkeys((column.name for column in MEANS), NOTHING)
-    measured |= _averages(good, MEANS, by_scene="scene" in good)
+    by_scene = "scene" in good
+    columns = [column for column in columns_of(run.columns).values() if not column.features]
+    measured = {column.name: NOTHING for column in columns if run.exact or not column.exact}
+    measured |= _averages(good, [c for c in columns if not c.scenes and (run.exact or not c.exact)], by_scene)
     if run.exact:
-        measured |= dict.fromkeys((column.name for column in ORACLE), NOTHING)
-        measured |= _averages(good, [column for column in ORACLE if not column.scenes], by_scene="scene" in good)
-        measured |= _averages(_current_scenes(run, warnings), [column for column in ORACLE if column.scenes])
+        measured |= _averages(_current_scenes(run, warnings), [column for column in columns if column.scenes])
     for column in DISTANCES:
         measured[column.name] = _distance(run, column.name, column.features, reference, warnings)
-    identity = (
-        run.dataset,
-        run.task,
-        run.noise_std,
-        run.method,
-        run.name,
-        len(run.images),
-        len(run.images) - len(good),
-    )
-    row: dict[str, object] = dict(zip(KEYS, identity, strict=True))
+    row: dict[str, Any] = {
+        "dataset": run.dataset,
+        "task": run.task,
+        "noise_std": run.noise_std,
+        "problem": run.problem.name,
+        "prior": run.prior,
+        "method": run.method,
+        "settings": in_words(run.all_settings),
+        "run": run.name,
+        "n": len(run.images),
+        "diverged": len(run.images) - len(good),
+    }
     for name, values in measured.items():
         row.update(zip(with_bounds(name), values, strict=True))
     return row
@@ -238,13 +229,34 @@ def _distance(
     return distance, *frechet_interval(restored, originals)
 
 
-def _unlike_images(rows: Sequence[Finished]) -> list[str]:
-    """A line for each task and noise level whose runs were not scored on the same images."""
-    cells: dict[tuple[object, ...], set[str]] = {}
-    for one in rows:
-        cells.setdefault(one.row[1:3], set()).add(one.images)
+def _unlike_images(found: Iterable[tuple[Run, Finished]]) -> list[str]:
+    """A line for each problem whose runs were not scored on the same images."""
+    cells: dict[Any, set[str]] = {}
+    for run, one in found:
+        cells.setdefault(run.problem, set()).add(one.images)
     return [
-        f"{task} at noise_std {noise_std:g}: the runs were scored on different images, so their rows do not compare"
-        for (task, noise_std), sets in cells.items()
+        f"{problem.task} at noise_std {problem.noise_std:g}: the runs were scored on different images, so their rows "
+        "do not compare; those of fewer images than others are marked and never best"
+        for problem, sets in cells.items()
         if len(sets) > 1
     ]
+
+
+def _unlike_metrics(found: Iterable[tuple[Run, Finished]]) -> list[str]:
+    """Takes an own metric out of a problem whose runs computed it with different settings; a line for each."""
+    forms: dict[tuple[Any, str], list[tuple[str, Finished]]] = {}
+    for run, one in found:
+        for said in run.columns:
+            name = str(said.get("name")) if isinstance(said, Mapping) else ""
+            if one.row.get(name) == one.row.get(name) and name in one.row and name not in BY_NAME:
+                forms.setdefault((run.problem, name), []).append((json.dumps(said.get("form"), sort_keys=True), one))
+    warnings = []
+    for (problem, name), known in forms.items():
+        if len({form for form, _ in known}) > 1:
+            warnings.append(
+                f"{problem.task} at noise_std {problem.noise_std:g}: {name} is left out, the runs computed it "
+                "with different settings"
+            )
+            for _, one in known:
+                one.row.update(zip(with_bounds(name), NOTHING, strict=True))
+    return warnings

@@ -1,6 +1,6 @@
 """Finished rows of a leaderboard, kept by the content they were made from: only what changed is computed again.
 
-results/.cache/<dataset>.rows holds a line a run: a digest of the rest of the line, then JSON. Whatever is damaged,
+results/.cache/<dataset>.rows holds one line per run: a digest of the rest of the line, then JSON. Whatever is damaged,
 out of date or cannot be written is as if it were not there; deleting the folder costs time and nothing else.
 """
 
@@ -11,63 +11,66 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy
 
+from vml_bench.configuration import PACKAGE
 from vml_bench.files import replacing, sha256
-from vml_bench.leaderboard import columns, features, intervals, runs
-from vml_bench.leaderboard.features import feature_files
-from vml_bench.metrics import frechet
-from vml_bench.store import parts
+from vml_bench.store import layout, parts
+from vml_bench.store.features import Originals, feature_files
+
+MODULES = (
+    *("leaderboard.aggregate", "leaderboard.intervals", "columns", "identity", "metrics.frechet"),
+    *("store.features", "store.parts", "store.runs"),
+)
+"""The code that makes rows."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a leaderboard takes from a run.
+    """What a leaderboard takes from a run's tables.
 
     Attributes:
-        row: its row, in the order of `columns.ROW`.
-        synthetic: its images or its weights are made up.
-        exact: it is scored against an exact posterior.
+        row: its row, by column.
         images: digest of the ids of its images.
         warnings: what a reader must know about it.
     """
 
-    row: tuple[object, ...]
-    synthetic: bool
-    exact: bool
+    row: dict[str, Any]
     images: str
     warnings: tuple[str, ...]
 
 
 class Fingerprints:
     """What rows depend on, as digests: every file of a run that its row is made from, the originals' features where
-    the run has features, and the code.
+    the run has features, and the code."""
 
-    Args:
-        originals: folder of the originals.
-    """
-
-    def __init__(self, originals: Path) -> None:
-        self._folder = originals
-
-    def of(self, folder: Path) -> str:
+    @staticmethod
+    def of(folder: Path, originals: Originals) -> str:
         """The digest of a run; nothing where a file cannot be read, so that nothing is kept under it."""
-        tables = [folder / "config.yaml", folder / "run.json", parts.table(folder), folder / "oracle.parquet"]
+        tables = [folder / layout.CONFIG, folder / layout.RECORD, parts.table(folder), folder / layout.SCENES]
         own = feature_files(folder)
         with suppress(OSError):
             files = digest_of([*(file for file in tables if file.is_file()), *own])
             place = "/".join(folder.parts[-3:])
-            return _digest(code_version(), place, files, self._originals if own else "")
+            return _digest(code_version(), place, files, _originals(originals.folder) if own else "")
         return ""
 
-    @cached_property
-    def _originals(self) -> str:
-        return digest_of(feature_files(self._folder))
+
+@lru_cache(maxsize=64)
+def _stamped(files: tuple[tuple[str, int, int], ...]) -> str:
+    return digest_of([Path(name) for name, _, _ in files])
+
+
+def _originals(folder: Path) -> str:
+    """Digest of the originals' features, taken once as long as the files keep size and time."""
+    status = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in feature_files(folder)]
+    return _stamped(tuple(status))
 
 
 def digest_of(files: Iterable[Path]) -> str:
@@ -78,10 +81,8 @@ def digest_of(files: Iterable[Path]) -> str:
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """Digest of the code that makes rows, and the versions of what it computes with."""
-    from vml_bench.leaderboard import aggregate
-
-    modules = (aggregate, columns, features, intervals, runs, frechet, parts)
-    return _digest(np.__version__, pd.__version__, scipy.__version__, *(sha256(module.__file__) for module in modules))
+    files = [PACKAGE.joinpath(*name.split(".")).with_suffix(".py") for name in MODULES]
+    return _digest(np.__version__, pd.__version__, scipy.__version__, *map(sha256, files))
 
 
 def _digest(*texts: str) -> str:
@@ -92,7 +93,7 @@ class RowCache:
     """Finished rows of one data set; a row is on disk as soon as it is put in, and a closed cache holds what was used.
 
     Args:
-        results_dir: the folder that holds runs/.
+        results_dir: the results folder.
         dataset: name under which the runs are filed.
     """
 
@@ -134,7 +135,7 @@ class RowCache:
 
 def _line(key: str, row: Finished) -> bytes:
     """A line of the file; it begins with the line break, which ends what a stopped process may have left."""
-    content = json.dumps([key, row.row, row.synthetic, row.exact, row.images, row.warnings]).encode()
+    content = json.dumps([key, row.row, row.images, row.warnings]).encode()
     return b"\n" + hashlib.sha256(content).hexdigest().encode() + b" " + content
 
 
@@ -153,5 +154,5 @@ def _rows(lines: Iterable[bytes]) -> Iterator[tuple[str, Finished]]:
         digest, _, content = line.partition(b" ")
         if content and hashlib.sha256(content).hexdigest().encode() == digest:
             with suppress(ValueError, TypeError):
-                key, row, synthetic, exact, images, warnings = json.loads(content)
-                yield key, Finished(tuple(row), synthetic, exact, images, tuple(warnings))
+                key, row, images, warnings = json.loads(content)
+                yield key, Finished(dict(row), images, tuple(warnings))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from vml_bench.leaderboard.columns import Column
+from vml_bench.columns import Column
 from vml_bench.leaderboard.render import MISSING, Block, blocks, interval, notes, printed
 
 ARROWS = {+1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
@@ -20,6 +20,8 @@ SPECIALS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "·": r"$\cdot$",
+    "σ": r"$\sigma$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 
@@ -30,7 +32,7 @@ def escape_tex(text: str) -> str:
 
 
 def to_tex(frame: pd.DataFrame, intervals: bool = False) -> str:
-    """The leaderboard as LaTeX (package booktabs), a table each task and noise level.
+    """The leaderboard as LaTeX (package booktabs), one table per problem.
 
     Best values are bold and second best underlined, equal prints alike. Quality and compute stand in a tabular each, so
     that a table fits the width of a page. Columns without any value are left out, and n and diverged where they are the
@@ -47,7 +49,7 @@ def to_tex(frame: pd.DataFrame, intervals: bool = False) -> str:
         shown = [column for column in block.columns if block.rows[column.name].notna().any()]
         quality = [column for column in shown if column.name not in COMPUTE]
         compute = [column for column in shown if column.name in COMPUTE]
-        label = re.sub(r"[^A-Za-z0-9]+", "-", f"{block.dataset}-{block.task}-{block.noise_std:g}")
+        label = re.sub(r"[^A-Za-z0-9]+", "-", f"{block.dataset}-{block.task}-{block.noise_std:g}-{block.problem}")
         lines += ["", r"\begin{table}", r"  \centering\small\setlength{\tabcolsep}{4pt}"]
         lines += [f"  \\caption{{{_caption(block)}}}", f"  \\label{{tab:{label}}}"]
         for columns in filter(None, (quality, compute)):
@@ -57,9 +59,10 @@ def to_tex(frame: pd.DataFrame, intervals: bool = False) -> str:
 
 
 def _caption(block: Block) -> str:
-    caption = f"{escape_tex(block.dataset)}: {escape_tex(block.task)}, $\\sigma_y = {block.noise_std:g}$"
+    caption = f"{escape_tex(block.dataset)}: {escape_tex(block.title)}, $\\sigma_y = {block.noise_std:g}$"
     counts = block.rows["n"].unique()
-    return f"{caption}, $n = {counts[0]}$." if len(counts) == 1 else f"{caption}."
+    caption = f"{caption}, $n = {counts[0]}$." if len(counts) == 1 else f"{caption}."
+    return " ".join([caption, *map(escape_tex, block.notes)])
 
 
 def _tabular(block: Block, columns: Sequence[Column], intervals: bool) -> Iterator[str]:
@@ -74,7 +77,7 @@ def _tabular(block: Block, columns: Sequence[Column], intervals: bool) -> Iterat
     yield "    " + " & ".join(["Method", *heads, *titles]) + r" \\"
     yield r"    \midrule"
     for i, row in enumerate(block.rows.to_dict("records")):
-        cells = [escape_tex(block.labels[i]), *(str(row[name]) for name in counted)]
+        cells = [escape_tex(block.labels[i]), *(_count(block, i, name) for name in counted)]
         cells += [_value(row, column, block.ranks[column.name][i]) for column in columns]
         yield "    " + " & ".join(cells) + r" \\"
         if intervals:
@@ -82,6 +85,13 @@ def _tabular(block: Block, columns: Sequence[Column], intervals: bool) -> Iterat
             yield "    " + " & ".join(["", *("" for _ in counted), *bounds]) + r" \\"
     yield r"    \bottomrule"
     yield r"  \end{tabular}"
+
+
+def _count(block: Block, i: int, name: str) -> str:
+    """n or the number of diverged images; n less than the table's largest is marked."""
+    if name != "n":
+        return str(block.rows[name][i])
+    return block.count(i).replace("⚠", r"\textbf{!}")
 
 
 def _tells(block: Block, name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from vml_bench.leaderboard.columns import COLUMNS, ORACLE, Column
+from vml_bench.columns import COLUMNS, Column
 
 MISSING = "–"
 ARROWS = {+1: "↑", -1: "↓", 0: ""}
@@ -30,7 +30,10 @@ NOTES = (
     "halves of the images and is about the distance expected at this n, with its upward bias; kernel distances have "
     "none.",
 )
-RANKED = "Best values are marked among methods of which no image diverged; ties are marked together."
+RANKED = (
+    "Best values are marked among methods that restored all images of their table, none diverged; ties are marked "
+    "together. One table is one problem: the same images, operator, σ_y and seed. ⚠ fewer images than others."
+)
 INTERVALS = ("psnr", "lpips_alex", "map_gap")
 """Columns whose intervals a terminal shows."""
 FD_NOTE = (
@@ -58,12 +61,13 @@ SYNTHETIC = "Synthetic: the weights or the images of some runs are made up, so t
 
 @dataclass(frozen=True)
 class Block:
-    """The rows of one task at one noise level, and what is shown of them.
+    """The rows of one problem, and what is shown of them.
 
     Attributes:
-        dataset, task, noise_std: what the rows share.
+        dataset, task, noise_std, problem: what the rows share.
+        difference: what tells the problem from others of its task and noise level; empty where it is alone.
         rows: the rows, renumbered from 0.
-        labels: the method of each row, with its run where a method has several.
+        labels: what each row is called: its method and what is its own.
         columns: columns with a value in the frame, and FID, which says when it has none; against an exact posterior
             its distances come first.
         ranks: for each column and row 1 (best), 2 (second best) or 0.
@@ -72,23 +76,51 @@ class Block:
     dataset: str
     task: str
     noise_std: float
+    problem: str
+    difference: str
     rows: pd.DataFrame
     labels: list[str]
     columns: list[Column]
     ranks: dict[str, list[int]]
 
+    @property
+    def title(self) -> str:
+        """The task, and what tells its problem from others: "sr4 · factor 2"."""
+        return f"{self.task} · {self.difference}" if self.difference else self.task
 
-def ranks(values: list[float], diverged: list[int], column: Column) -> list[int]:
+    @property
+    def heading(self) -> str:
+        """Title and noise level."""
+        return f"{self.title}, σ_y = {self.noise_std:g}"
+
+    @property
+    def priors(self) -> list[str]:
+        """The priors of its rows, each once."""
+        return list(dict.fromkeys(filter(None, self.rows["prior"].fillna("").astype(str))))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know about this table alone."""
+        several = len(self.priors) > 1
+        return [f"Priors differ ({', '.join(self.priors)}): best values are marked across them."] if several else []
+
+    def count(self, i: int) -> str:
+        """n of a row as printed: with a warning where it is less than the table's largest."""
+        n, largest = int(self.rows["n"][i]), int(self.rows["n"].max())
+        return str(n) if n == largest else f"{n} of {largest} ⚠"
+
+
+def ranks(values: list[float], taking_part: list[bool], column: Column) -> list[int]:
     """Mark the best value 1 and the second best 2, as printed, so that equal prints share a mark; others 0.
 
-    Rows with diverged images are not ranked: their mean leaves the hardest images out. A column in which
-    no direction is better, and one with fewer than two ranked rows, has no marks.
+    Rows that take no part are not ranked: a mean that leaves images out, diverged or not restored, is one of others. A
+    column in which no direction is better, and one with fewer than two ranked rows, has no marks.
     """
     ranked = [
         value if value == math.inf else float(printed(value, column)) + 0.0 if math.isfinite(value) else None
         for value in values
     ]
-    ranked = [None if lost else value for value, lost in zip(ranked, diverged, strict=True)]
+    ranked = [value if takes else None for value, takes in zip(ranked, taking_part, strict=True)]
     if not column.better or sum(value is not None for value in ranked) < 2:
         return [0] * len(values)
     order = sorted({value for value in ranked if value is not None}, key=lambda value: -column.better * value)
@@ -96,19 +128,19 @@ def ranks(values: list[float], diverged: list[int], column: Column) -> list[int]
 
 
 def blocks(frame: pd.DataFrame) -> Iterator[Block]:
-    """Split a leaderboard by data set, task and noise level, in the frame's order."""
-    exact = frame.attrs.get("exact", False)
-    offered = (*ORACLE, *COLUMNS) if exact else COLUMNS
+    """Split a leaderboard by problem, in the frame's order."""
+    exact, known = frame.attrs.get("exact", False), frame.attrs["columns"].values()
+    offered = [*(c for c in known if c.exact), *(c for c in known if not c.exact)] if exact else list(known)
+    offered = [column for column in offered if column.name in frame]
     columns = [c for c in offered if (c.name == "fid" and not exact) or frame[c.name].notna().any()]
-    for (dataset, task, noise_std), group in frame.groupby(["dataset", "task", "noise_std"], sort=False):
+    for keys, group in frame.groupby(["dataset", "task", "noise_std", "problem"], sort=False):
+        dataset, task, noise_std, problem = keys
         rows = group.reset_index(drop=True)
-        several = rows["method"].duplicated(keep=False)
-        labels = [
-            f"{method} ({run})" if twice else str(method)
-            for method, run, twice in zip(rows["method"], rows["run"], several, strict=True)
-        ]
-        marks = {c.name: ranks(rows[c.name].tolist(), rows["diverged"].tolist(), c) for c in columns}
-        yield Block(str(dataset), str(task), float(noise_std), rows, labels, columns, marks)
+        taking_part = ((rows["diverged"] == 0) & (rows["n"] == rows["n"].max())).tolist()
+        marks = {c.name: ranks(rows[c.name].tolist(), taking_part, c) for c in columns}
+        difference = frame.attrs["headings"].get((task, problem), "")
+        labels = [frame.attrs["labels"][i] for i in group.index]
+        yield Block(str(dataset), str(task), float(noise_std), str(problem), difference, rows, labels, columns, marks)
 
 
 def number(value: float, digits: int, significant: int = 0) -> str:
@@ -168,12 +200,13 @@ def notes(frame: pd.DataFrame) -> list[str]:
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
-    """The leaderboard as Markdown, a section for each task and noise level."""
+    """The leaderboard as Markdown, a section for each problem."""
     lines = [f"# Leaderboard: {escape_markdown(str(frame.attrs.get('dataset', '')))}", ""]
     lines += [f"- {note}" for note in notes(frame)]
     lines += [f"- **Warning:** {escape_markdown(warning)}" for warning in frame.attrs.get("warnings", [])]
     for block in blocks(frame):
-        lines += ["", f"## {escape_markdown(block.task)}, σ_y = {block.noise_std:g}", ""]
+        lines += ["", f"## {escape_markdown(block.title)}, σ_y = {block.noise_std:g}", ""]
+        lines += [line for note in block.notes for line in (escape_markdown(note), "")]
         apart = [column for column in block.columns if column.features and column.name != "fid"]
         lines += _markdown_table(block, [column for column in block.columns if column not in apart])
         if apart:
@@ -188,7 +221,7 @@ def _markdown_table(block: Block, columns: Sequence[Column]) -> Iterator[str]:
     yield "| " + " | ".join(["method", "n", "diverged", *titles]) + " |"
     yield "|" + " --- |" + " ---: |" * (len(titles) + 2)
     for i, row in enumerate(block.rows.to_dict("records")):
-        cells = [escape_markdown(block.labels[i]), str(row["n"]), str(row["diverged"])]
+        cells = [escape_markdown(block.labels[i]), block.count(i), str(row["diverged"])]
         for column in columns:
             value = printed(float(row[column.name]), column)
             value = f"**{value}**" if block.ranks[column.name][i] == 1 else value
@@ -204,7 +237,7 @@ def _title(column: Column, short: bool = False) -> str:
 
 
 def format_table(frame: pd.DataFrame) -> str:
-    """The leaderboard for a terminal: a block a task, * for the best, the intervals of `INTERVALS` alone.
+    """The leaderboard for a terminal: one block per problem, * for the best, the intervals of `INTERVALS` alone.
 
     Kernel distances and FID's other conventions are left to the files.
     """
@@ -215,7 +248,7 @@ def format_table(frame: pd.DataFrame) -> str:
         titles = [_title(column, short=True) for column in columns]
         table = [["method", "n", "div.", *titles]]
         for i, row in enumerate(block.rows.to_dict("records")):
-            cells = [escape_terminal(block.labels[i]), str(row["n"]), str(row["diverged"])]
+            cells = [escape_terminal(block.labels[i]), block.count(i), str(row["diverged"])]
             for column in columns:
                 mark = "*" if block.ranks[column.name][i] == 1 else ""
                 bounds = interval(row, column) if column.name in INTERVALS else ""
@@ -228,7 +261,8 @@ def format_table(frame: pd.DataFrame) -> str:
             )
             for cells in table
         ]
-        heading = f"{escape_terminal(block.dataset)} · {escape_terminal(block.task)} · σ_y = {block.noise_std:g}"
+        heading = escape_terminal(f"{block.dataset} · {block.title} · σ_y = {block.noise_std:g}")
+        heading = "\n".join([heading, *map(escape_terminal, block.notes)])
         parts.append("\n".join([heading, lines[0], "─" * len(lines[0]), *lines[1:]]))
     lines = [f"* best of its column; [low, high] 95 % bootstrap interval over {'scenes' if exact else 'images'}"]
     if exact:

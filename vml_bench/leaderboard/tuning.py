@@ -1,19 +1,16 @@
-"""What a tuning sweep found: every setting of every method, pooled over the cells that all of them ran."""
+"""What a tuning sweep found: every setting of every method, pooled over the problems that all of them ran."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vml_bench.configuration import read_config
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
-from vml_bench.leaderboard.aggregate import select_runs
-from vml_bench.leaderboard.columns import method_rank
-from vml_bench.leaderboard.runs import Run
+from vml_bench.identity import flat, shown
+from vml_bench.store.runs import Run, select_runs
 
 COST = ("nfe", "vjp", "seconds")
 SCORES = ("lpips_alex", "psnr", *COST)
@@ -24,17 +21,17 @@ KEYS = ("method", "setting", "cells", "n", "diverged")
 
 
 def tuning_table(results_dir: str | Path, dataset: str) -> pd.DataFrame:
-    """A row a method and setting, pooled over all cells, the best setting of each method first.
+    """One row per method and setting, pooled over all problems, the best setting of each method first.
 
-    A setting is what differs between the runs of one method in `method.sampler`. Scores are of the images that did
-    not diverge. Settings that did not run every cell of their method are left out, so that rows compare.
+    A setting is what differs between the runs of one method. Scores are of the images that did not diverge. Settings
+    that did not run every problem of their method are left out, so that rows compare.
 
     Args:
-        results_dir: the folder that holds runs/.
+        results_dir: the results folder.
         dataset: name under which the runs are filed.
 
     Returns:
-        The columns of `KEYS`, `cells` counting (task, σ_y) pairs, and those of `SCORES`, by which LPIPS ascends; on a
+        The columns of `KEYS`, `cells` counting problems, and those of `SCORES`, by which LPIPS ascends; on a
         data set whose posterior is exact, of `EXACT_SCORES`, by which SW2 does.
 
     Raises:
@@ -42,9 +39,9 @@ def tuning_table(results_dir: str | Path, dataset: str) -> pd.DataFrame:
     """
     runs, _ = select_runs(results_dir, dataset)
     by_method: dict[str, list[Run]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.card.place):
         by_method.setdefault(run.method, []).append(run)
-    rows = [row for method in sorted(by_method, key=method_rank) for row in _settings(method, by_method[method])]
+    rows = [row for method, own in by_method.items() for row in _settings(method, own)]
     if not rows:
         raise InputError(f"no tuning run of '{dataset}' under {results_dir}", "vml-bench run experiment=tune/dps")
     return pd.DataFrame(rows)
@@ -65,17 +62,21 @@ def write_tuning(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 def _settings(method: str, runs: list[Run]) -> list[dict[str, Any]]:
     """The rows of one method, the best first."""
-    samplers = [dict(_flatten(_sampler(run))) for run in runs]
-    names = sorted({name for sampler in samplers for name in sampler})
-    varied = [name for name in names if len({str(sampler.get(name)) for sampler in samplers}) > 1]
+    forms = [{key.lstrip("."): value for key, value in flat({"": run.form["method"]}).items()} for run in runs]
+    varied = [
+        key
+        for key in dict.fromkeys(key for form in forms for key in form)
+        if len({str(form.get(key)) for form in forms}) > 1
+    ]
     groups: dict[str, list[Run]] = {}
-    for run, sampler in zip(runs, samplers, strict=True):
-        setting = ", ".join(f"{name}={sampler.get(name)}" for name in varied) or "as configured"
-        groups.setdefault(setting, []).append(run)
-    cells = {(run.task, run.noise_std) for run in runs}
+    for run, form in zip(runs, forms, strict=True):
+        told = [f"{key}={shown(form[key])}" for key in sorted(varied) if key in form]
+        told += [f"prior={run.prior}"] if len({other.prior for other in runs}) > 1 else []
+        groups.setdefault(", ".join(told) or "as configured", []).append(run)
+    cells = {run.problem for run in runs}
     rows = []
     for setting, group in groups.items():
-        if {(run.task, run.noise_std) for run in group} != cells:
+        if {run.problem for run in group} != cells or len(group) > len(cells):
             continue
         n, good = sum(len(run.images) for run in group), pd.concat([run.good for run in group])
         counted = {"cells": len(cells), "n": n, "diverged": n - len(good)}
@@ -92,15 +93,3 @@ def _scores(runs: list[Run], good: pd.DataFrame) -> dict[str, float]:
     scenes = pd.concat(tables) if tables else pd.DataFrame(columns=["sw2", "mean_error"], dtype=float)
     means = pd.concat([scenes[["sw2", "mean_error"]].mean(), good[["residual_ratio", *COST]].mean()])
     return {name: good["map_gap"].median() if name == "map_gap" else means[name] for name in EXACT_SCORES}
-
-
-def _sampler(run: Run) -> dict[str, Any]:
-    return read_config(run.folder / "config.yaml")["method"]["sampler"]
-
-
-def _flatten(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in node.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        elif name != "_target_":
-            yield prefix + name, value

@@ -10,10 +10,11 @@ import pandas as pd
 from vml_bench.files import replacing
 from vml_bench.leaderboard.latex import to_tex
 from vml_bench.leaderboard.render import to_markdown
+from vml_bench.store import layout
 
 
 def write(frame: pd.DataFrame, folder: str | Path, tex_intervals: bool = False) -> list[Path]:
-    """Write leaderboard.csv, leaderboard.md and leaderboard.tex.
+    """Write the leaderboard as csv, Markdown and LaTeX.
 
     Args:
         frame: from `build`.
@@ -26,7 +27,7 @@ def write(frame: pd.DataFrame, folder: str | Path, tex_intervals: bool = False) 
     contents = {"csv": frame.to_csv(index=False), "md": to_markdown(frame), "tex": to_tex(frame, tex_intervals)}
     paths = []
     for suffix, content in contents.items():
-        path = Path(folder, f"leaderboard.{suffix}")
+        path = Path(folder, layout.LEADERBOARD).with_suffix(f".{suffix}")
         with replacing(path) as partial:
             partial.write_text(content, encoding="utf-8")
         paths.append(path)

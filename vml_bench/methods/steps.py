@@ -7,12 +7,14 @@ Gutha, Vinuesa, Azizpour, "Inverse problems with diffusion models: MAP estimatio
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from vml_bench.denoiser import JACOBIANS, Denoiser
 from vml_bench.errors import InputError
+from vml_bench.identity import AsBefore
 from vml_bench.noise import ImageNoise
 from vml_bench.operators.base import SpectralOperator
 from vml_bench.schedule import EDMSchedule, Schedule
@@ -59,7 +61,7 @@ class JacobianLoop(InnerLoop):
             one more network evaluation and no activation memory; see `Denoiser.linearize`.
     """
 
-    jacobian: str = "reverse"
+    jacobian: Annotated[str, AsBefore("reverse")] = "reverse"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,11 +14,7 @@ calls FID. Only features of one name compare with each other.
 
 from __future__ import annotations
 
-import os
-import stat
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
 from unittest import mock
 
 import torch
@@ -26,70 +22,7 @@ from torch import Tensor
 
 from vml_bench.data.images import to_uint8
 from vml_bench.errors import InputError
-from vml_bench.fetch.cache import cache_dir
-from vml_bench.files import sha256
-
-
-@dataclass(frozen=True)
-class WeightFile:
-    """A published file of weights, looked for in the cache folder.
-
-    Attributes:
-        name: its name there.
-        digest: its sha256, or as many of the first digits as are published.
-        fetch: what `vml-bench fetch` calls it.
-    """
-
-    name: str
-    digest: str
-    fetch: str
-
-    @property
-    def path(self) -> Path:
-        """Where it is looked for."""
-        return cache_dir() / self.name
-
-    def verified(self) -> Path:
-        """The file, once it is known to be the published one.
-
-        Raises:
-            InputError: it is missing, others may write to it or to its folder, or it is another file.
-        """
-        remedy = f"run `vml-bench fetch {self.fetch}`, or place it there"
-        if not self.path.is_file():
-            raise InputError(f"{self.path} is missing", remedy)
-        refuse_world_writable(self.path)
-        if not sha256(self.path).startswith(self.digest):
-            raise InputError(f"{self.path} is not the published file (sha256 differs)", f"delete it and {remedy}")
-        return self.path
-
-
-FID_INCEPTION = WeightFile(
-    "pt_inception-2015-12-05-6726825d.pth",
-    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-    "inception-pytorch",
-)
-"""TensorFlow's Inception of 2015-12-05 as tensors; torch-fidelity publishes the same bytes under another name."""
-
-TORCHVISION_INCEPTION = WeightFile(
-    "inception_v3_google-0cc3c7bd.pth",
-    "0cc3c7bd",
-    "inception-torchvision",
-)
-"""torchvision's ImageNet classifier; of its sha256 eight digits are published, in its name. Only tensors are read."""
-
-
-def refuse_world_writable(file: Path) -> None:
-    """Refuse a file that any user of the machine could have put there, or could exchange between check and use.
-
-    Raises:
-        InputError: the file or its folder is writable for everyone. (Windows keeps no such permission.)
-    """
-    if os.name == "nt":
-        return
-    for path in (file.parent, file):
-        if path.stat().st_mode & stat.S_IWOTH:
-            raise InputError(f"{path} is writable for everyone", f"chmod o-w {path}, or set VML_BENCH_CACHE elsewhere")
+from vml_bench.weights.check import verified
 
 
 class LegacyPytorchFeatures(torch.nn.Module):
@@ -101,7 +34,8 @@ class LegacyPytorchFeatures(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        state = torch.load(FID_INCEPTION.verified(), map_location="cpu", weights_only=True)
+        file = verified("inception-pytorch", "leave 'inception_legacy_pytorch' out of metrics.features")
+        state = torch.load(file, map_location="cpu", weights_only=True)
         from cleanfid.inception_pytorch import InceptionV3
         from cleanfid.resize import build_resizer
 
@@ -133,10 +67,10 @@ class TorchFidelityFeatures(torch.nn.Module):
             from torch_fidelity import FeatureExtractorInceptionV3
         except ImportError as error:
             raise InputError("torch-fidelity is not installed", "pip install 'torch-fidelity>=0.4'") from error
-        weights = str(FID_INCEPTION.verified())
+        file = verified("inception-pytorch", "leave 'inception_torch_fidelity' out of metrics.features")
         with torch.random.fork_rng(devices=[]):
             self.network = FeatureExtractorInceptionV3(
-                "inception-v3-compat", ["2048"], feature_extractor_weights_path=weights
+                "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file)
             )
 
     @torch.no_grad()
@@ -158,7 +92,8 @@ class TorchvisionFeatures(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        state = torch.load(TORCHVISION_INCEPTION.verified(), map_location="cpu", weights_only=True)
+        file = verified("inception-torchvision", "leave 'inception_torchvision' out of metrics.features")
+        state = torch.load(file, map_location="cpu", weights_only=True)
         from torchvision.models import inception_v3
 
         with torch.random.fork_rng(devices=[]):

@@ -5,25 +5,12 @@ The weights are in no package. `vml-bench fetch inception` puts them in the cach
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from vml_bench.data.images import to_uint8
-from vml_bench.errors import InputError
-from vml_bench.files import sha256
-from vml_bench.metrics.conventions import refuse_world_writable
-from vml_bench.metrics.weights import cache_dir
-
-INCEPTION_FILE = "inception-2015-12-05.pt"
-INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
-
-
-def inception_file() -> Path:
-    """Where the weights are looked for."""
-    return cache_dir() / INCEPTION_FILE
+from vml_bench.weights.check import verified
 
 
 class InceptionFeatures(torch.nn.Module):
@@ -35,18 +22,7 @@ class InceptionFeatures(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        file = inception_file()
-        if not file.is_file():
-            raise InputError(
-                f"FID needs InceptionV3's weights and {file} is missing",
-                f"run `vml-bench fetch inception`, place {INCEPTION_FILE} there, or leave 'inception' out of metrics",
-            )
-        refuse_world_writable(file)
-        if sha256(file) != INCEPTION_SHA256:
-            raise InputError(
-                f"{file} is not the published InceptionV3 (sha256 differs)",
-                "delete it and run `vml-bench fetch inception`",
-            )
+        file = verified("inception", "leave 'inception' out of metrics.features")
         from cleanfid.inception_torchscript import InceptionV3W
         from cleanfid.resize import build_resizer
 

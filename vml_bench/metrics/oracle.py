@@ -1,21 +1,23 @@
 """Scores against an exact posterior: how far a restoration is from the mode, and restorations are from the posterior.
 
-Everything is computed in float64 on the processor, of a method's raw output: nothing is clipped or rounded to 8 bit.
+Everything is computed in float64 on the CPU, of a method's raw output: nothing is clipped or rounded to 8 bit.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from vml_bench.contract import Prior
 from vml_bench.errors import InputError
+from vml_bench.identity import Aside
 from vml_bench.operators.base import SpectralOperator
-from vml_bench.priors.base import Prior
 from vml_bench.priors.exact_posterior import ExactPosterior
 
 
@@ -35,10 +37,17 @@ class Oracle:
     """
 
     exact = True
+    names = ("map_gap", "map_distance")
     feature_names = ("restored",)
+    columns = ()
 
     def __init__(
-        self, prior: Prior, directions: int = 128, samples: int = 256, seed: int = 0, trajectories: bool = False
+        self,
+        prior: Prior,
+        directions: int = 128,
+        samples: int = 256,
+        seed: int = 0,
+        trajectories: Annotated[bool, Aside] = False,
     ) -> None:
         if not hasattr(prior, "posterior"):
             raise InputError(
@@ -54,7 +63,7 @@ class Oracle:
         self.directions = drawn / drawn.norm(dim=1, keepdim=True)
 
     def to(self, device: str | torch.device) -> Self:
-        """Stays on the processor, whatever the device; returns self."""
+        """Stays on the CPU, whatever the device; returns self."""
         return self
 
     def posterior(self, y: Tensor, operator: SpectralOperator, noise_std: float) -> ExactPosterior:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from vml_bench.errors import InputError
+from vml_bench.identity import AsBefore
 from vml_bench.operators.base import SpectralOperator, as_pair, check_image_shape
 from vml_bench.operators.filters import bicubic_taps, filter_matrix, gaussian_taps, uniform_taps
 from vml_bench.operators.svd import PaddedSVD, block_average_svd, padded_svd, without_rounding
@@ -32,7 +34,7 @@ class SeparableOperator(SpectralOperator):
         image_shape: Sequence[int],
         vertical: PaddedSVD,
         horizontal: PaddedSVD,
-        zero_below: float = 0.0,
+        zero_below: Annotated[float, AsBefore(0.0)] = 0.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.image_shape = check_image_shape(image_shape)
@@ -126,7 +128,7 @@ class SeparableBlur(SeparableOperator):
         horizontal: Tensor,
         padding: str = "reflect",
         drop_last_tap: bool = False,
-        zero_below: float = 0.0,
+        zero_below: Annotated[float, AsBefore(0.0)] = 0.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         _, height, width = check_image_shape(image_shape)
@@ -150,7 +152,7 @@ class UniformBlur(SeparableBlur):
         taps: int = 9,
         padding: str = "reflect",
         drop_last_tap: bool = False,
-        zero_below: float = 0.0,
+        zero_below: Annotated[float, AsBefore(0.0)] = 0.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         box = uniform_taps(taps)
@@ -177,7 +179,7 @@ class GaussianBlur(SeparableBlur):
         truncate: float | None = None,
         padding: str = "reflect",
         drop_last_tap: bool = False,
-        zero_below: float = 0.0,
+        zero_below: Annotated[float, AsBefore(0.0)] = 0.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         vertical, horizontal = (gaussian_taps(taps, s, truncate) for s in as_pair("std", std))

@@ -8,15 +8,42 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vml_bench.operators.base import SpectralOperator, divide_on_support
 
-if TYPE_CHECKING:
-    from vml_bench.priors.closed_form import GaussianMixturePrior
+
+class Mixture(Protocol):
+    """What is asked of the prior: x_0 ~ Σ_k w_k N(μ_k, Σ_k) over flattened images of n = C·H·W numbers.
+
+    Attributes:
+        image_shape: (C, H, W).
+        weights: w, (K,), positive, summing to 1.
+        means: μ, (K, n).
+        covariances: Σ, (K, n, n).
+        precisions: Σ⁻¹, (K, n, n).
+    """
+
+    image_shape: tuple[int, int, int]
+    weights: Tensor
+    means: Tensor
+
+    @property
+    def covariances(self) -> Tensor: ...
+
+    @property
+    def precisions(self) -> Tensor: ...
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x_0 = x), (B, C, H, W) -> (B,)."""
+        ...
+
+    def log_joint(self, x: Tensor) -> Tensor:
+        """log w_k + log N(x; μ_k, Σ_k), (B, C, H, W) -> (B, K)."""
+        ...
 
 
 class ExactPosterior:
@@ -35,7 +62,7 @@ class ExactPosterior:
         log_evidence: log p(y), (B,), the density of y on the range of H.
     """
 
-    def __init__(self, prior: GaussianMixturePrior, y: Tensor, operator: SpectralOperator, noise_std: float) -> None:
+    def __init__(self, prior: Mixture, y: Tensor, operator: SpectralOperator, noise_std: float) -> None:
         self.prior, self.noise_std = prior, noise_std
         operator = operator.to(device=prior.means.device, dtype=prior.means.dtype)
         n = prior.means.shape[1]

@@ -4,7 +4,7 @@
     vml-bench run prior=ffhq256 prior.checkpoint=ffhq.pt prior.synthetic=true …
 
 They know nothing of images, but let some of their input through: ε is near x / rms(x), as if images were white
-noise, so that every sampler stays bounded. A run with `prior.synthetic=true` says so in run.json and enters no
+noise, so that every sampler stays bounded. A run with `prior.synthetic=true` says so in its record and enters no
 leaderboard.
 """
 

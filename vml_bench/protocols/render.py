@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from vml_bench.columns import BY_NAME
 from vml_bench.files import replacing
-from vml_bench.leaderboard.columns import BY_NAME
 from vml_bench.leaderboard.render import SYNTHETIC, escape_markdown, escape_terminal, number
 
 HEAD = ("convention", "setting", "metric", "value", "n", "difference", "note")

@@ -1,4 +1,4 @@
-"""The protocol report of one run: a row a convention, with its distance from the leaderboard's own."""
+"""The protocol report of one run: one row per convention, with its distance from the leaderboard's own."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vml_bench.configuration import read_config
+from vml_bench.columns import DISTANCES
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.aggregate import references
-from vml_bench.leaderboard.columns import COLUMNS
-from vml_bench.leaderboard.features import Extract, complete_features, extractor
+from vml_bench.identity import flat, in_words
 from vml_bench.leaderboard.intervals import bootstrap_interval
-from vml_bench.leaderboard.runs import UNREADABLE, Run, read_run, read_runs
 from vml_bench.metrics.frechet import frechet_distance, frechet_interval
+from vml_bench.metrics.suite import extractor
 from vml_bench.protocols.scores import DEFAULTS, SAVINGS, Scorer, score_pictures
+from vml_bench.store.features import Extract, complete_features
+from vml_bench.store.layout import RunPlace
+from vml_bench.store.runs import UNREADABLE, Problem, Run, read_run, read_runs
 
 REPORT = (
     *("convention", "setting", "metric", "value", "low", "high", "n"),
     *("difference", "difference_low", "difference_high", "note"),
 )
-FRECHET = {column.name: column.features for column in COLUMNS if column.name.startswith(("fid", "fd_"))}
+FRECHET = {column.name: column.features for column in DISTANCES if column.name.startswith(("fid", "fd_"))}
 """For each Fréchet distance of the leaderboard, the features it is on."""
 
 SETTINGS = {
@@ -48,7 +49,6 @@ class Scored:
 
     Attributes:
         run: the run.
-        results: the results folder it lies in.
         ids: its images that did not diverge, in the data set's order.
         scores: for each score (n,), in the order of ids.
         frechet: the Fréchet distance that stands for the set: fid, or fd_alex where Inception's weights are missing.
@@ -56,7 +56,6 @@ class Scored:
     """
 
     run: Run
-    results: Path
     ids: list[str]
     scores: dict[str, np.ndarray]
     frechet: str
@@ -67,34 +66,35 @@ def rescore(folder: str | Path, device: torch.device) -> pd.DataFrame:
     """Rescore a run from its pictures under one convention after another.
 
     Args:
-        folder: <results>/runs/<dataset>/<task>/<method>/<run>.
+        folder: the run's folder, <results>/runs/<dataset>/<task>/<method>/<run>.
         device: where metric networks run.
 
     Returns:
-        A row a convention and metric, columns `REPORT`: value with its 95 % interval over n images, and its
+        One row per convention and metric, columns `REPORT`: value with its 95 % interval over n images, and its
         difference from the leaderboard's convention, with the interval of the paired difference where the images
         are the same. `frame.attrs["run"]` names the run, `frame.attrs["synthetic"]` says if it is synthetic.
 
     Raises:
-        InputError: the folder is no run, has no image that did not diverge, or a picture is missing.
+        InputError: the folder is no run, its pictures are not kept, it has no image that did not diverge, or a picture
+            is missing.
     """
     folder = Path(folder).resolve()
     try:
-        run = read_run(folder)
-        results = folder.parents[4]
-    except (*UNREADABLE, IndexError) as error:
+        run = read_run(RunPlace.of(folder).folder)
+    except UNREADABLE as error:
         usage = "give <results>/runs/<dataset>/<task>/<method>/<run>"
         raise InputError(f"{folder} is no run ({error})", usage) from error
+    if run.exact:
+        raise InputError(f"{folder} is scored against an exact posterior and keeps no pictures", "choose another run")
     good = set(run.good["image_id"])
     ids = [image_id for image_id in run.expected if image_id in good]
     if not ids:
         raise InputError(f"{folder} has no image that did not diverge", "choose another run")
-    pictures = [run.picture(image_id) for image_id in ids]
-    pictures += [references(results, run.dataset) / file.name for file in pictures]
+    pictures = [*map(run.picture, ids), *map(run.original, ids)]
     if gone := [file for file in pictures if not file.is_file()]:
         raise InputError(f"the picture {gone[0]} is missing", "run its cell again")
     networks, missing = _networks(device)
-    scored = _score(run, results, ids, networks, device)
+    scored = _score(run, ids, networks, device)
     rows = [
         *_defaults(scored),
         *_conventions(scored),
@@ -104,7 +104,8 @@ def rescore(folder: str | Path, device: torch.device) -> pd.DataFrame:
         *_noise_levels(scored),
     ]
     frame = pd.DataFrame(rows, columns=list(REPORT))
-    frame.attrs = {"run": f"{run.dataset}, {run.label}", "synthetic": run.synthetic}
+    about = filter(None, (f"{run.dataset}, {run.label}", in_words(run.all_settings), run.prior))
+    frame.attrs = {"run": " · ".join(about), "synthetic": run.synthetic}
     return frame
 
 
@@ -119,22 +120,18 @@ def _networks(device: torch.device) -> tuple[dict[str, Extract], dict[str, str]]
     return networks, missing
 
 
-def _score(run: Run, results: Path, ids: list[str], networks: dict[str, Extract], device: torch.device) -> Scored:
-    def original(image_id: str) -> Path:
-        return references(results, run.dataset) / f"{image_id}.png"
-
+def _score(run: Run, ids: list[str], networks: dict[str, Extract], device: torch.device) -> Scored:
     name = "fid" if "fid" in networks else "fd_alex"
-    scores, stretched = score_pictures(Scorer(networks[name], device), ids, run.picture, original)
-    saved = _features(run, results, ids, FRECHET[name], networks[name])
+    scores, stretched = score_pictures(Scorer(networks[name], device), ids, run.picture, run.original)
+    saved = _features(run, ids, FRECHET[name], networks[name])
     pairs = (saved, stretched, (stretched[0], saved[1]))
-    return Scored(run, results, ids, scores, name, dict(zip(SAVINGS, pairs, strict=True)))
+    return Scored(run, ids, scores, name, dict(zip(SAVINGS, pairs, strict=True)))
 
 
-def _features(run: Run, results: Path, ids: list[str], network: str, extract: Extract) -> tuple[np.ndarray, np.ndarray]:
+def _features(run: Run, ids: list[str], network: str, extract: Extract) -> tuple[np.ndarray, np.ndarray]:
     """Stored features of restorations and originals, completed from the pictures where some are missing."""
-    folder = references(results, run.dataset)
     restored = complete_features(run.folder, network, {i: run.picture(i) for i in ids}, extract)
-    originals = complete_features(folder, network, {i: folder / f"{i}.png" for i in ids}, extract)
+    originals = complete_features(run.originals, network, {i: run.original(i) for i in ids}, extract)
     return restored.rows(network, ids), originals.rows(network, ids)
 
 
@@ -196,7 +193,7 @@ def _frechet_conventions(scored: Scored, networks: dict[str, Extract], missing: 
             nothing = (math.nan, math.nan)
             yield _row("FID variant", features, name, math.nan, nothing, len(scored.ids)) | {"note": missing[name]}
             continue
-        pair = _features(scored.run, scored.results, scored.ids, features, networks[name])
+        pair = _features(scored.run, scored.ids, features, networks[name])
         if name == "fd_alex":
             yield _set_row("other features", features, name, pair)
         else:
@@ -233,9 +230,8 @@ def _noise_levels(scored: Scored) -> Iterator[dict]:
     run, where = scored.run, {image_id: i for i, image_id in enumerate(scored.ids)}
     siblings = [
         other
-        for other in read_runs(scored.results, run.dataset)[0]
-        if (other.task, other.method, other.synthetic) == (run.task, run.method, run.synthetic)
-        and not math.isclose(other.noise_std, run.noise_std, abs_tol=1e-12)
+        for other in read_runs(run.results, run.dataset)[0]
+        if _kind(other) == _kind(run) and other.noise_std != run.noise_std
     ]
     for other in siblings:
         table = other.good.set_index("image_id")
@@ -253,19 +249,18 @@ def _noise_levels(scored: Scored) -> Iterator[dict]:
         yield row | {"note": f"none on disk; run the cell again with task.noise_std={other:g}"}
 
 
+def _kind(run: Run) -> tuple[object, ...]:
+    """What a run shares with itself at another noise level: all of its problem else, method, settings and prior."""
+    return run.task, _asked(run.problem), run.method, dict(run.settings), run.prior, run.synthetic
+
+
+def _asked(problem: Problem) -> dict[str, object]:
+    """A problem's canonical form without its noise level."""
+    return {key: value for key, value in problem.form.items() if key != "noise_std"}
+
+
 def _unlike(run: Run, other: Run) -> str:
-    """What else than the noise level differs between the configurations of two runs."""
-    first, second = (_flat(read_config(r.folder / "config.yaml")) for r in (run, other))
-    keys = [key for key in sorted({**first, **second}) if first.get(key) != second.get(key)]
-    others = [key for key in keys if key != "task.noise_std"]
-    return f"differs in {', '.join(others)} too" if others else ""
-
-
-def _flat(config: object, prefix: str = "") -> dict[str, object]:
-    """Nested dictionaries as one, keys joined by dots."""
-    if not isinstance(config, dict):
-        return {prefix: config}
-    flat: dict[str, object] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+    """What else than the noise level differs between the canonical forms of two runs of one kind."""
+    first, second = (flat({**r.form, "compute": {"": r.form.get("compute", {})}}) for r in (run, other))
+    keys = [key for key in sorted({**first, **second}) if first.get(key) != second.get(key) and key != "problem"]
+    return f"differs in {', '.join(keys)} too" if keys else ""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vml_bench.data.images import as_saved
+from vml_bench.data.images import as_saved, read_picture
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.features import Extract, read_picture
 from vml_bench.metrics import MetricSuite, functional
-from vml_bench.metrics.weights import lpips_network
+from vml_bench.metrics.perceptual import lpips_network
+from vml_bench.store.features import Extract
 
 DEFAULTS = ("psnr", "ssim", "lpips_alex")
 """Scores of the leaderboard's first columns."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from vml_bench.columns import BY_NAME
 from vml_bench.files import replacing
-from vml_bench.leaderboard.columns import BY_NAME
 from vml_bench.leaderboard.render import SYNTHETIC, escape_markdown, escape_terminal, number
 from vml_bench.published.compare import NOT_RUN
 
-HEAD = ("task", "σ_y", "method", "convention", "ours", "n", "difference", "verdict", "note")
+HEAD = ("task", "σ_y", "method", "prior", "convention", "ours", "n", "difference", "verdict", "note")
 ABOUT = (
     "Each published number is set against every task its wording could mean and every convention of its metric. "
     "Verdicts: reproduced, the published value lies in our 95 % interval; near, within 5 % of it (PSNR: 0.5 dB); off; "
@@ -25,13 +25,24 @@ def table(rows: pd.DataFrame) -> list[list[str]]:
     """Rows of one claim as printed."""
     printed = []
     for _, row in rows.iterrows():
-        cells = [str(row["task"]), "", "", str(row["convention"]), "", "", "", str(row["verdict"]), str(row["note"])]
+        cells = [
+            str(row["title"]),
+            "",
+            "",
+            "",
+            str(row["convention"]),
+            "",
+            "",
+            "",
+            str(row["verdict"]),
+            str(row["note"]),
+        ]
         if row["verdict"] != NOT_RUN:
             digits = BY_NAME[row["convention"]].digits
             ours, low, high, difference = (float(row[key]) for key in ("ours", "low", "high", "difference"))
-            cells[1:3] = [f"{row['noise_std']:g}", f"{row['method']} ({row['run']})"]
+            cells[1:4] = [f"{row['noise_std']:g}", f"{row['label']} ({row['run']})", str(row["prior"])]
             bounds = "" if math.isnan(low) else f" [{number(low, digits)}, {number(high, digits)}]"
-            cells[4:7] = [number(ours, digits) + bounds, f"{row['n']:.0f}", _signed(difference, digits)]
+            cells[5:8] = [number(ours, digits) + bounds, f"{row['n']:.0f}", _signed(difference, digits)]
         printed.append(cells)
     return printed
 
@@ -57,12 +68,12 @@ def _claims(frame: pd.DataFrame) -> Iterator[tuple[str, list[str], pd.DataFrame]
 
 
 def to_markdown(frame: pd.DataFrame, dataset: str, synthetic: bool = False) -> str:
-    """The comparison as Markdown, a section a claim."""
+    """The comparison as Markdown, one section per claim."""
     lines = [f"# Published against ours: {escape_markdown(dataset)}", "", ABOUT]
     lines += ["", SYNTHETIC] if synthetic else []
     for title, known, rows in _claims(frame):
         lines += ["", f"## {escape_markdown(title)}", "", *(f"- {escape_markdown(line)}" for line in known), ""]
-        lines += [f"| {' | '.join(HEAD)} |", "|" + " --- |" * 4 + " ---: |" * 3 + " --- |" * 2]
+        lines += [f"| {' | '.join(HEAD)} |", "|" + " --- |" * 5 + " ---: |" * 3 + " --- |" * 2]
         lines += ["| " + " | ".join(map(escape_markdown, cells)) + " |" for cells in table(rows)]
     return "\n".join(lines) + "\n"
 
@@ -74,10 +85,10 @@ def format_comparison(frame: pd.DataFrame, dataset: str) -> str:
         waiting = rows["verdict"] == NOT_RUN
         joined = rows[waiting].groupby("task", sort=False)["convention"].transform(", ".join)
         rows = rows.assign(convention_printed=rows["convention"].where(~waiting, joined))
-        rows = rows.drop_duplicates(["task", "convention_printed", "run"])
+        rows = rows.drop_duplicates(["task", "convention_printed", "method", "run"])
         cells = table(rows)
         for line, printed in zip(cells, rows["convention_printed"], strict=True):
-            line[3] = printed
+            line[HEAD.index("convention")] = printed
         cells = [list(HEAD), *([escape_terminal(cell) for cell in line] for line in cells)]
         used = [i for i in range(len(HEAD)) if any(line[i] for line in cells[1:])]
         widths = {i: max(len(line[i]) for line in cells) for i in used}

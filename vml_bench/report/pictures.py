@@ -1,4 +1,4 @@
-"""What the image browser of one task needs: pictures brought into the report, and every image's scores."""
+"""What the image browser of one problem needs: pictures brought into the report, and every image's scores."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 
 import pandas as pd
 
-from vml_bench.leaderboard.aggregate import references
-from vml_bench.leaderboard.columns import BY_NAME
-from vml_bench.leaderboard.runs import Run
+from vml_bench.columns import Column, columns_of
+from vml_bench.identity import in_words
 from vml_bench.report.folder import ReportFolder, safe_name
+from vml_bench.store import layout
+from vml_bench.store.runs import Run
 
-SCORES = ("psnr", "ssim", "lpips_alex", "lpips_vgg", "residual", "seconds")
-"""Columns of images.parquet that the browser shows, where a run has them."""
+FURTHER = ("residual", "seconds")
+"""Columns of every image that the browser shows behind its scores."""
 
 
 def run_folder(run: Run) -> str:
     """Where a run's files lie in the report, with a slash at the end."""
     parts = (run.dataset, run.task, run.method, run.name)
-    return "/".join(["runs", *map(safe_name, parts), ""])
+    return "/".join([layout.RUNS, *map(safe_name, parts), ""])
 
 
-def browse(folder: ReportFolder, results: Path, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any] | None:
-    """Bring the pictures of one task at one noise level into the report.
+def browse(folder: ReportFolder, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any] | None:
+    """Bring the pictures of one problem into the report.
 
     Args:
         folder: the report.
-        results: the folder that holds runs/ and references/.
-        runs: the runs of that task, in the leaderboard's order.
+        runs: its runs, in the leaderboard's order.
         labels: how each is called.
 
     Returns:
@@ -39,43 +39,47 @@ def browse(folder: ReportFolder, results: Path, runs: Sequence[Run], labels: Seq
     """
     ids = list(dict.fromkeys(image_id for run in runs for image_id in (*run.expected, *run.images["image_id"])))
     files = [f"{safe_name(image_id)}.png" for image_id in ids]
-    dataset, task = safe_name(runs[0].dataset), safe_name(runs[0].task)
+    names = [safe_name(name) for name in (runs[0].dataset, runs[0].task, runs[0].problem.name)]
+    originals = "/".join([layout.ORIGINALS, names[0], safe_name(runs[0].problem.images), ""])
+    measurements = "/".join([layout.MEASUREMENTS, *names, ""])
+    columns = _scores_of(runs)
 
-    def series(base: str, source: Path) -> dict[str, Any]:
-        here = _pictures(source)
+    def series(label: str, base: str, pictures: Path) -> dict[str, Any]:
+        here = _pictures(pictures)
         missing = []
         for place, (image_id, file) in enumerate(zip(ids, files, strict=True)):
-            if f"{image_id}.png" in here:
-                folder.file(base + file, here[f"{image_id}.png"], link=True)
+            if source := here.get(layout.picture(Path(), image_id).as_posix()):
+                folder.file(base + file, source, link=True)
             else:
                 missing.append(place)
-        return {"base": base, "missing": missing}
+        return {"label": label, "base": base, "missing": missing}
 
     restored = [
-        series(f"{run_folder(run)}recon/", run.folder / "recon")
-        | {"label": label, "method": run.method, "run": run_folder(run), **_scores(run, ids)}
+        series(label, f"{run_folder(run)}{layout.PICTURES}/", run.folder / layout.PICTURES)
+        | {
+            "method": run.method,
+            "hollow": run.card.of_row(label, in_words(run.all_settings)).hollow,
+            "run": run_folder(run),
+        }
+        | _scores(run, ids, columns)
         for run, label in zip(runs, labels, strict=True)
     ]
     if all(len(one["missing"]) == len(ids) for one in restored):
         return None
-    seeds = list({run.seed: run for run in runs}.values())
-    measured = [
-        series(
-            f"measurements/{dataset}/{task}/{safe_name(f'{run.noise_std:g}-{run.seed}')}/",
-            run.measurements,
-        )
-        | {"label": "measurement" if len(seeds) == 1 else f"measurement (seed {run.seed})"}
-        for run in seeds
+    given = [
+        series("original", originals, runs[0].originals),
+        series("measurement", measurements, runs[0].measurements),
     ]
-    original = series(f"originals/{dataset}/", references(results, runs[0].dataset)) | {"label": "original"}
-    names = [name for name in SCORES if any(name in one["scores"] for one in restored)]
-    return {
-        "ids": ids,
-        "files": files,
-        "scores": [_about(name) for name in names],
-        "given": [original, *measured],
-        "restored": restored,
-    }
+    about = ("name", "title", "better", "digits", "significant", "unit")
+    scores = [{key: getattr(column, key) for key in about} for column in columns]
+    return {"ids": ids, "files": files, "scores": scores, "given": given, "restored": restored}
+
+
+def _scores_of(runs: Sequence[Run]) -> list[Column]:
+    """The scores of single images that any of the runs has, and `FURTHER`."""
+    known = columns_of(said for run in runs for said in run.columns)
+    offered = [column for column in known.values() if column.of_images] + [known[name] for name in FURTHER]
+    return [column for column in offered if any(column.name in run.images for run in runs)]
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
@@ -86,11 +90,11 @@ def _pictures(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in found}
 
 
-def _scores(run: Run, ids: Iterable[str]) -> dict[str, Any]:
+def _scores(run: Run, ids: Iterable[str], columns: Iterable[Column]) -> dict[str, Any]:
     """Scores and status of each image; None, and "missing", where the run has not come to it."""
     table = run.images.set_index("image_id").reindex(list(ids))
     status = table["status"].fillna("missing").tolist()
-    scores = {name: [_finite(value) for value in table[name]] for name in SCORES if name in table}
+    scores = {c.name: [_finite(value) for value in table[c.name]] for c in columns if c.name in table}
     return {"status": status, "scores": scores}
 
 
@@ -100,8 +104,3 @@ def _finite(value: object) -> float | str | None:
     if math.isnan(number):
         return None
     return float(f"{number:.6g}") if math.isfinite(number) else ("∞" if number > 0 else "−∞")
-
-
-def _about(name: str) -> dict[str, Any]:
-    column = BY_NAME[name]
-    return {key: getattr(column, key) for key in ("name", "title", "better", "digits", "significant", "unit")}

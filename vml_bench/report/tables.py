@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from vml_bench.leaderboard.columns import BY_NAME, Column
+from vml_bench.cards import Card
+from vml_bench.columns import BY_NAME, Column
 from vml_bench.leaderboard.render import ARROWS, Block, interval, printed
 from vml_bench.published.compare import NOT_RUN
 from vml_bench.published.render import HEAD, table
+from vml_bench.store import layout
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Number:
         interval: its bounds as printed, or nothing.
         bounds: (low, high), or None where no interval can be drawn.
         rank: 1 (best), 2 (second best) or 0.
-        published: what papers claim of it, (value, verdict).
+        published: what papers claim of it, (value, verdict and what keeps the two from being compared).
     """
 
     name: str
@@ -68,36 +70,51 @@ class Row:
 
     Attributes:
         method: its method.
-        label: the method, with the run where there are several.
-        run: the run where there are several of its method, else nothing.
+        label: the method and what is its own.
+        hollow: whether its mark is an outline: another configuration of a method, or of this one.
         base: folder of its files in the report.
         n, diverged: number of its images, and of those among them without a usable result.
+        count: n as printed, with a warning where it is less than the table's largest.
         numbers: its cells, in the order of the columns.
     """
 
     method: str
     label: str
-    run: str
+    hollow: bool
     base: str
     n: int
     diverged: int
+    count: str
     numbers: list[Number]
+
+    @property
+    def words(self) -> str:
+        """What the label says behind the method's name."""
+        return self.label.removeprefix(self.method).removeprefix(" · ").strip()
+
+    @property
+    def record(self) -> str:
+        """The file of the report that says how it was made."""
+        return self.base + layout.RECORD
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task at one noise level.
+    """One problem: a task at one noise level.
 
     Attributes:
         key: distinct within its data set; plain.
-        task, noise: its name, and σ_y as printed.
+        title: the task, and what tells the problem from others of its task.
+        noise: σ_y as printed.
+        notes: what a reader must know about this table alone.
         rows: its runs.
         data: script of its image browser; empty where there are no pictures.
     """
 
     key: str
-    task: str
+    title: str
     noise: str
+    notes: list[str]
     rows: list[Row]
     data: str = ""
 
@@ -135,11 +152,12 @@ def headings(columns: list[Column], frame: pd.DataFrame) -> list[Heading]:
     ]
 
 
-def rows(block: Block, bases: dict[str, str], comparison: pd.DataFrame) -> list[Row]:
+def rows(block: Block, cards: Mapping[str, Card], bases: dict[str, str], comparison: pd.DataFrame) -> list[Row]:
     """The rows of a leaderboard's block.
 
     Args:
         block: from `vml_bench.leaderboard.render.blocks`.
+        cards: of the methods, by name.
         bases: for each (method, run) joined by a slash, the folder of its files in the report.
         comparison: from `vml_bench.published.compare`, for the same leaderboard.
     """
@@ -147,10 +165,11 @@ def rows(block: Block, bases: dict[str, str], comparison: pd.DataFrame) -> list[
         Row(
             method=str(row["method"]),
             label=block.labels[i],
-            run=str(row["run"]) if block.labels[i] != row["method"] else "",
+            hollow=cards[row["method"]].of_row(block.labels[i], row["settings"]).hollow,
             base=bases[f"{row['method']}/{row['run']}"],
             n=int(row["n"]),
             diverged=int(row["diverged"]),
+            count=block.count(i),
             numbers=[_number(row, column, block.ranks[column.name][i], comparison) for column in block.columns],
         )
         for i, row in block.rows.iterrows()
@@ -173,7 +192,10 @@ def _number(row: pd.Series, column: Column, rank: int, comparison: pd.DataFrame)
         interval=interval(row, column),
         bounds=(low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None,
         rank=rank,
-        published=[(printed(p, column), v) for p, v in zip(claims["published"], claims["verdict"], strict=True)],
+        published=[
+            (printed(claim["published"], column), "; ".join(filter(None, (claim["verdict"], claim["note"]))))
+            for claim in claims.to_dict("records")
+        ],
     )
 
 

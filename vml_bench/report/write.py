@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 
 from vml_bench import leaderboard
+from vml_bench.cards import Card
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.aggregate import select_runs
-from vml_bench.leaderboard.columns import method_rank
-from vml_bench.leaderboard.render import SYNTHETIC, blocks, notes
-from vml_bench.leaderboard.runs import Run, each
+from vml_bench.leaderboard.render import SYNTHETIC, Block, blocks, notes
 from vml_bench.published import Published, compare, read_published
 from vml_bench.published.render import ABOUT
 from vml_bench.report import provenance
 from vml_bench.report.folder import ReportFolder, safe_name
+from vml_bench.report.marks import mark
 from vml_bench.report.pictures import browse, run_folder
 from vml_bench.report.tables import ClaimView, Heading, Task, claims, headings, rows
+from vml_bench.store import layout
+from vml_bench.store.runs import Run, datasets, each, select_runs
 
 STATIC = Path(__file__).parent / "static"
-PALETTE = 18
-"""Colours that the style sheet has for methods, --m0 and on; more methods share them."""
 PLOTLY = "package_data/plotly.min.js"
 """The plotting library, where its Python package keeps it."""
 
@@ -42,8 +41,8 @@ class Panel:
         notes: what a reader must know about the numbers.
         warnings: what is missing from them.
         headings: the leaderboard's columns.
-        tasks: its blocks; empty where nothing was run.
-        methods: the methods in them.
+        tasks: its problems, a table each; empty where nothing was run.
+        cards: what is said of the methods in them, by name.
         images: most images that a run has.
         claims: what papers claim.
         csv: the leaderboard as a file; empty where nothing was run.
@@ -56,7 +55,7 @@ class Panel:
     warnings: list[str]
     headings: list[Heading]
     tasks: list[Task]
-    methods: list[str]
+    cards: dict[str, Card]
     images: int
     claims: list[ClaimView]
     csv: str = ""
@@ -71,7 +70,7 @@ def write_report(
     so that what it refers to is there.
 
     Args:
-        results: the folder that holds runs/ and references/.
+        results: the results folder.
         dataset: only this one; default every one with runs, and those that papers claim something of.
         out: the report's folder; default <results>/report.
         synthetic: whether runs whose images or weights are made up are shown, too.
@@ -85,7 +84,7 @@ def write_report(
     results, published = Path(results), read_published()
     out = results / "report" if out is None else out
     frames, failures = {}, []
-    for name in leaderboard.datasets(results, dataset):
+    for name in datasets(results, dataset):
         try:
             frames[name] = leaderboard.build(results, name, synthetic)[0]
         except InputError as error:
@@ -110,7 +109,7 @@ def _panel(folder: ReportFolder, results: Path, frame: pd.DataFrame, published: 
     dataset = frame.attrs["dataset"]
     key = safe_name(dataset)
     runs = {_place(run): run for run in select_runs(results, dataset, synthetic)[0]}
-    comparison = compare(published.about(dataset), frame)
+    comparison, cards = compare(published.about(dataset), frame), frame.attrs["cards"]
     tasks, columns = [], []
     for block in blocks(frame):
         columns = block.columns
@@ -119,10 +118,11 @@ def _panel(folder: ReportFolder, results: Path, frame: pd.DataFrame, published: 
         for run in here:
             script("run", run_folder(run), provenance.bring(folder, run), folder, f"{run_folder(run)}provenance.js")
         bases = {f"{run.method}/{run.name}": run_folder(run) for run in here}
-        name = safe_name(f"{block.task}-{block.noise_std}")
-        data = _browser(folder, results, here, block.labels, f"data/{key}/{name}.js")
-        tasks.append(Task(name, block.task, f"{block.noise_std:g}", rows(block, bases, comparison), data))
-    csv = f"data/{key}/leaderboard.csv"
+        name = _key(block)
+        data = _browser(folder, here, block.labels, f"data/{key}/{name}.js")
+        shown = rows(block, cards, bases, comparison)
+        tasks.append(Task(name, block.title, f"{block.noise_std:g}", block.notes, shown, data))
+    csv = f"data/{key}/{layout.LEADERBOARD}"
     folder.text(csv, frame.to_csv(index=False))
     return Panel(
         dataset=dataset,
@@ -132,7 +132,7 @@ def _panel(folder: ReportFolder, results: Path, frame: pd.DataFrame, published: 
         warnings=frame.attrs["warnings"],
         headings=headings(columns, frame),
         tasks=tasks,
-        methods=sorted(set(frame["method"].astype(str)), key=method_rank),
+        cards=cards,
         images=int(frame["n"].max()),
         claims=list(claims(comparison)),
         csv=csv,
@@ -144,9 +144,14 @@ def _place(run: Run) -> tuple[str, str, str]:
     return run.task, run.method, run.name
 
 
-def _browser(folder: ReportFolder, results: Path, runs: Sequence[Run], labels: Sequence[str], name: str) -> str:
-    """Write the data of one task's image browser; returns its file, or nothing where there are no pictures."""
-    content = browse(folder, results, runs, labels)
+def _key(block: Block) -> str:
+    """A plain name for a problem: with its own name where its task and noise level have several."""
+    return safe_name(f"{block.task}-{block.noise_std}" + (f"-{block.problem}" if block.difference else ""))
+
+
+def _browser(folder: ReportFolder, runs: Sequence[Run], labels: Sequence[str], name: str) -> str:
+    """Write the data of one problem's image browser; returns its file, or nothing where there are no pictures."""
+    content = browse(folder, runs, labels)
     if content is None:
         return ""
     script("cell", name, content, folder, name)
@@ -162,7 +167,7 @@ def script(kind: str, key: str, content: dict[str, Any], folder: ReportFolder, n
 def _unrun(dataset: str, published: Published) -> Panel:
     """A data set that papers claim something of and nothing was run on."""
     views = list(claims(compare(published.about(dataset), None)))
-    return Panel(dataset, safe_name(dataset), False, [], [], [], [], [], 0, views)
+    return Panel(dataset, safe_name(dataset), False, [], [], [], [], {}, 0, views)
 
 
 def _page(panels: Sequence[Panel]) -> str:
@@ -174,22 +179,20 @@ def _page(panels: Sequence[Panel]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    seen = {method for panel in panels for method in panel.methods}
-    colours = {method: place for place, method in enumerate(sorted(seen, key=method_rank))}
+    cards = {name: card for panel in panels for name, card in panel.cards.items()}
+    marks = {name: mark(card) for name, card in sorted(cards.items(), key=lambda item: item[1].place)}
     index = {
-        "palette": PALETTE,
-        "methods": colours,
+        "methods": {name: {"place": place, **asdict(one)} for place, (name, one) in enumerate(marks.items())},
         "panels": {
             panel.key: {
                 "columns": [_column(heading) for heading in panel.headings],
-                "tasks": [{"key": t.key, "task": t.task, "noise": t.noise, "data": t.data} for t in panel.tasks],
+                "tasks": [{"key": t.key, "title": t.title, "noise": t.noise, "data": t.data} for t in panel.tasks],
             }
             for panel in panels
         },
     }
     template = environment.get_template("index.html.j2")
-    dots = {method: f"--m{place % PALETTE}" for method, place in colours.items()}
-    return template.render(panels=panels, dots=dots, index=index, about=ABOUT, synthetic=SYNTHETIC)
+    return template.render(panels=panels, marks=marks, index=index, about=ABOUT, synthetic=SYNTHETIC)
 
 
 def _column(heading: Heading) -> dict[str, Any]:

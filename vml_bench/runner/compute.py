@@ -1,7 +1,7 @@
 """How the network is computed: precision, memory layout, compilation; and what each choice changes.
 
 The default is exact single precision. Anything else is measured against it when the prior is built, and
-the difference stands in run.json.
+the difference stands in the run's record.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from vml_bench.contract import Prior
 from vml_bench.errors import InputError
 from vml_bench.files import sha256
+from vml_bench.identity import AsBefore
 from vml_bench.noise import ImageNoise
-from vml_bench.priors.base import Prior
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PROBED = (0.05, 0.5, 5.0)
@@ -25,7 +27,7 @@ PROBED = (0.05, 0.5, 5.0)
 
 @dataclass(frozen=True)
 class Compute:
-    """Options of the network's computation; they name a run, for they change its numbers a little.
+    """Options of the network's computation; all but the plain ones name a run, for they change its numbers a little.
 
     Attributes:
         dtype: "float32", or "bfloat16" or "float16" for autocast of the network.
@@ -38,11 +40,11 @@ class Compute:
         InputError: an unknown dtype.
     """
 
-    dtype: str = "float32"
-    channels_last: bool = False
-    compile: bool = False
-    gradient_checkpointing: bool = False
-    tf32: bool = False
+    dtype: Annotated[str, AsBefore("float32")] = "float32"
+    channels_last: Annotated[bool, AsBefore(False)] = False
+    compile: Annotated[bool, AsBefore(False)] = False
+    gradient_checkpointing: Annotated[bool, AsBefore(False)] = False
+    tf32: Annotated[bool, AsBefore(False)] = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -63,6 +65,29 @@ class Compute:
         """Set what torch keeps for the whole process: TF32 on or off."""
         torch.backends.cuda.matmul.allow_tf32 = self.tf32
         torch.backends.cudnn.allow_tf32 = self.tf32
+
+
+class NoPrior:
+    """In place of a prior, for a method that says that it needs none.
+
+    Args:
+        image_shape: (C, H, W) of the images.
+    """
+
+    sigma_min = sigma_max = float("nan")
+    origin = None
+    difference: ClassVar[dict[str, dict[str, float]]] = {}
+
+    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+        self.image_shape = image_shape
+
+    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """Refuses.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("a method with needs_prior = False asks the denoiser", "remove that line from its class")
 
 
 class ComputedPrior:

@@ -1,9 +1,7 @@
-"""How a run was made: what run.json says, and what names a run."""
+"""The software and hardware of this process."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import os
 import platform
 import shutil
@@ -13,32 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
-
-NOT_NAMING = ("runner", "tracker", "experiment")
-"""Groups of the configuration that do not change a result, and so do not name a run."""
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 """The folder that holds .git where this code is run from a checkout."""
 
 PACKAGES = ("vml-bench", "torch", "torchvision", "diffusers", "torchmetrics", "lpips", "clean-fid", "numpy", "scipy")
-
-
-def naming_config(config: DictConfig) -> DictConfig:
-    """The resolved configuration without the groups that do not change a result, nor where the images lie."""
-    named = copy.deepcopy(config)
-    OmegaConf.set_struct(named, False)
-    if "root" in named.dataset:
-        named.dataset.root = "…"
-    resolved = OmegaConf.create(OmegaConf.to_container(named, resolve=True))
-    for group in NOT_NAMING:
-        resolved.pop(group, None)
-    return resolved
-
-
-def run_name(config: DictConfig) -> str:
-    """Ten hexadecimal digits of the sha256 of the naming configuration, keys sorted."""
-    return hashlib.sha256(OmegaConf.to_yaml(naming_config(config), sort_keys=True).encode()).hexdigest()[:10]
 
 
 def git_revision(checkout: Path = CHECKOUT) -> str:

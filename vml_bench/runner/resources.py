@@ -34,6 +34,14 @@ def build(config: DictConfig, what: str, *arguments: Any, **keywords: Any) -> An
         raise InputError(f"{what} cannot be built: {reason}", f"check conf/{what}") from error
 
 
+def build_operator(config: DictConfig, image_shape: tuple[int, int, int], dtype: torch.dtype) -> Any:
+    """Instantiate a task's operator for images of a shape and dtype; its node may be a `_partial_` or not."""
+    supplied = {"image_shape": image_shape, "dtype": dtype}
+    if config.get("_partial_"):
+        return build(config, "task")(**supplied)
+    return build(config, "task", **supplied)
+
+
 def shared(what: str, make: Callable[[], Any], *depends: DictConfig | torch.device) -> Any:
     """What `make` builds, or what it built before for equal `depends`.
 

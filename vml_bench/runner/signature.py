@@ -5,16 +5,21 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import pkgutil
+import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
 
 SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
 LARGEST = 2**63
+OURS = ("vml_bench", "baselines")
+TARGET = re.compile(r"_target_: *([\w.]+)")
 RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 """Keys of a node that are Hydra's own."""
 
@@ -38,7 +43,30 @@ def check_node(node: object, where: str) -> None:
         raise InputError(f"{where}._target_={node['_target_']} cannot be found ({said})", "correct its name") from error
     if not callable(target):
         raise InputError(f"{where}._target_={node['_target_']} cannot be called", "correct its name")
+    refuse_taken_name(target, where)
     check_arguments(target, {key: value for key, value in node.items() if key not in RESERVED}, where)
+
+
+def refuse_taken_name(target: Callable[..., Any], where: str) -> None:
+    """Refuse a method or operator from outside that is called as one of the project's: runs are named by that name.
+
+    Raises:
+        InputError: its class has the name of another.
+    """
+    package = str(getattr(target, "__module__", "")).partition(".")[0]
+    name = getattr(target, "__name__", "")
+    if where.startswith(("method.", "task.")) and package not in OURS and name in taken_names():
+        raise InputError(
+            f"{where}: {target.__module__}.{name} has the name of one of the project's own classes",
+            "rename the class: runs are named by it, wherever it lies",
+        )
+
+
+@lru_cache(maxsize=1)
+def taken_names() -> frozenset[str]:
+    """Names of all that the project's configuration builds."""
+    texts = (file.read_text(encoding="utf-8") for file in config_dir().rglob("*.yaml"))
+    return frozenset(target.rpartition(".")[2] for text in texts for target in TARGET.findall(text))
 
 
 def check_arguments(target: Callable[..., Any], given: Mapping[str, Any], where: str) -> None:
@@ -59,6 +87,9 @@ def check_arguments(target: Callable[..., Any], given: Mapping[str, Any], where:
             raise InputError(f"{where}.{name} is unknown", f"choose among {', '.join(parameters)}")
         if isinstance(value, Mapping) and "_target_" in value:
             check_node(value, f"{where}.{name}")
+        for i, item in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(item, Mapping) and "_target_" in item:
+                check_node(item, f"{where}.{name}.{i}")
         hint = hints.get(name, Any)
         if not fits(value, hint):
             raise InputError(f"{where}.{name}={value!r} does not fit", f"set it to {in_words(hint)}")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vml_bench.priors.base import Prior
+from vml_bench.contract import Prior
 
 
 class Trace:

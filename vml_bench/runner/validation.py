@@ -9,14 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vml_bench.errors import InputError
+from vml_bench.keys import RUNNER, check_unread
 from vml_bench.runner.signature import check_arguments, check_node
+from vml_bench.store import layout
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-TAKEN = {"dataset": ("runs", "references", "report", "sweeps", "leaderboard.csv"), "method": ("measurements",)}
-"""Names in the results folder that mean something else already."""
 NOISE_STD = (1e-6, 1e3)
 """Smallest and largest σ_y besides 0: below, images in [-1, 1] are known to single precision; above, not at all."""
-RUNNER = ("batch_size", "limit", "shard", "device", "threads", "results_dir")
 NODES = ("prior.model", "dataset.images", "task.operator", "method.sampler", "metrics", "tracker")
 
 
@@ -29,6 +28,7 @@ def validate(config: DictConfig) -> None:
     from vml_bench.runner.compute import Compute
 
     values = check_values(config)
+    check_unread(config)
     check_arguments(Compute, values["compute"], "compute")
     for key in NODES:
         group, _, part = key.partition(".")
@@ -84,7 +84,7 @@ def check_name(name: object, group: str) -> None:
             f"{group}.name={name!r} cannot name a folder",
             "use up to 100 letters, digits, '.', '_' and '-', starting with a letter or digit",
         )
-    if name.lower() in TAKEN.get(group, ()):
+    if name.lower() in layout.TAKEN.get(group, ()):
         raise InputError(f"{group}.name={name} is taken in the results folder", "choose another name")
 
 

@@ -1,8 +1,7 @@
-"""The files of a store: rows and features of images, a part a batch until they are merged.
+"""The files of a store: rows and features of images, one part for each batch until they are merged.
 
-    parts/<name>.parquet   rows and features of one batch, in one file: both are there or neither is
-    images.parquet         rows of all merged parts
-    features.npz           their features: "ids" (n,) and an array (n, d) a network, NaN where an image has none
+A part holds rows and features of one batch in one file: both are there or neither is. The merged table holds the rows
+of all merged parts, the merged features "ids" (n,) and an array (n, d) for each network, NaN where an image has none.
 
 An image that is in a part and in the merged files has the part's values: a part is younger.
 """
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vml_bench.files import replacing
+from vml_bench.store import layout
 
 PREFIX = "features/"
 """Before a network's name in the columns of a part."""
@@ -45,17 +45,17 @@ class Part:
 
 def table(folder: Path) -> Path:
     """Where merged rows lie."""
-    return folder / "images.parquet"
+    return folder / layout.TABLE
 
 
 def features_file(folder: Path) -> Path:
     """Where merged features lie."""
-    return folder / "features.npz"
+    return folder / layout.FEATURES
 
 
 def part_files(folder: Path) -> list[Path]:
     """The parts that are not merged yet, by name."""
-    return sorted(file for file in (folder / "parts").glob("*.parquet") if not file.name.startswith("."))
+    return sorted(file for file in (folder / layout.PARTS).glob("*.parquet") if not file.name.startswith("."))
 
 
 def write_part(file: Path, rows: Sequence[Mapping], features: Vectors) -> None:
@@ -91,7 +91,7 @@ def read_part(file: Path) -> Part:
 
 
 def write_merged(folder: Path, rows: pd.DataFrame, features: Vectors) -> None:
-    """Write images.parquet and features.npz, each whole or not at all; no features leave no file."""
+    """Write the merged table and features, each whole or not at all; no features leave no file."""
     with replacing(features_file(folder), durable=True) as partial:
         ids = [image_id for image_id in rows["image_id"] if any(image_id in of for of in features.values())]
         arrays = {network: _with_gaps(ids, vectors) for network, vectors in features.items() if vectors}

@@ -7,7 +7,6 @@ done again. What does not hold when a store is opened, be it a truncated picture
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from vml_bench.data.images import save_png
 from vml_bench.files import replacing, sha256
+from vml_bench.store import layout
 from vml_bench.store.claims import Claims
 from vml_bench.store.parts import (
     DAMAGED,
@@ -41,24 +41,18 @@ MERGE_AT = 512
 """Parts that are merged before a start has ended: 8,192 images at 16 a batch."""
 
 
-def write_json(path: Path, content: Mapping) -> None:
-    """Write a dictionary as indented JSON, whole or not at all."""
-    with replacing(path, durable=True) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
-
-
 class Store:
     """Images finished so far, by any process.
 
     Args:
-        folder: results/runs/<dataset>/<task>/<method>/<run>, or results/references/<dataset>.
+        folder: a run's, or that of a data set's originals.
         order: all image ids of the data set; merged rows are kept in this order.
         networks: whose features every image that did not diverge must have.
         pictures: folder of the pictures within `folder`.
     """
 
     def __init__(
-        self, folder: Path, order: Sequence[str], networks: Sequence[str] = (), pictures: str = "recon"
+        self, folder: Path, order: Sequence[str], networks: Sequence[str] = (), pictures: str = layout.PICTURES
     ) -> None:
         self.folder = folder
         self._required = networks
@@ -104,7 +98,7 @@ class Store:
     def alone(self) -> Iterator[None]:
         """Keep other processes from merging, and from all else that is done under this lock."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".lock"):
+        with FileLock(self.folder / layout.LOCK):
             yield
 
     def refresh(self) -> None:
@@ -144,7 +138,7 @@ class Store:
     def claim(self, image_ids: Sequence[str], size: int) -> list[str]:
         """Claim up to `size` images that are pending and that no other process works on; none if there are none."""
         if self._claims is None:
-            self._claims = Claims(self.folder / "claims", self._order)
+            self._claims = Claims(self.folder / layout.CLAIMS, self._order)
         while taken := self._claims.take(self.pending(image_ids), size):
             self.refresh()  # another process may have finished them between our last look and our claim
             if done := self.finished(taken):
@@ -159,15 +153,15 @@ class Store:
 
     def picture(self, image_id: str) -> Path:
         """Where the picture of an image lies, or will."""
-        return self._pictures / f"{image_id}.png"
+        return layout.picture(self._pictures, image_id)
 
     def commit(self, rows: Sequence[Mapping], features: Vectors) -> None:
         """Add finished images, after their pictures, as a part; and give up the claims on them."""
         ids = [row["image_id"] for row in rows]
-        with_hash = [{**row, "sha256": self._sha256.pop(row["image_id"], "")} for row in rows]
+        with_hash = [{**row, "sha256": self._sha256.pop(row["image_id"], row.get("sha256", ""))} for row in rows]
         digest = hashlib.sha256("\n".join([*ids, *sorted(features)]).encode()).hexdigest()[:8]
         name = f"{self._position.get(ids[0], 0):06d}-{digest}.parquet"
-        write_part(self.folder / "parts" / name, with_hash, features)
+        write_part(self.folder / layout.PARTS / name, with_hash, features)
         self._learn(ids, features)
         self._seen.add(name)
         if self._claims is not None:
@@ -176,7 +170,7 @@ class Store:
             self.merge()
 
     def merge(self) -> None:
-        """Bring all parts into images.parquet and features.npz."""
+        """Bring all parts into the merged table and features."""
         with self.alone():
             if parts := part_files(self.folder):
                 self._write(read_rows(self.folder), read_features(self.folder), parts)
@@ -186,15 +180,15 @@ class Store:
         return self._sorted(read_rows(self.folder)).to_dict("records")
 
     def scenes(self) -> list[dict]:
-        """The rows of oracle.parquet, a row a scene; empty where there is none, or where it is damaged."""
+        """One row per scene; empty where there are none, or where their table is damaged."""
         try:
-            return pd.read_parquet(self.folder / "oracle.parquet").to_dict("records")
+            return pd.read_parquet(self.folder / layout.SCENES).to_dict("records")
         except DAMAGED:
             return []
 
     def write_scenes(self, rows: Sequence[Mapping]) -> None:
-        """Write oracle.parquet; removed where no scene has a row."""
-        file = self.folder / "oracle.parquet"
+        """Write the table of scenes; removed where no scene has a row."""
+        file = self.folder / layout.SCENES
         if not rows:
             file.unlink(missing_ok=True)
             return
@@ -226,7 +220,9 @@ class Store:
     def _holds(self, row: Mapping, features: Vectors) -> bool:
         """Whether the picture and the features of a finished image are what they were."""
         image_id = row["image_id"]
-        if row.get("status", "ok") == "ok" and any(image_id not in features.get(net, ()) for net in self._required):
+        if row.get("status", layout.OK) == layout.OK and any(
+            image_id not in features.get(net, ()) for net in self._required
+        ):
             return False
         recorded = row.get("sha256")
         if not isinstance(recorded, str) or not recorded:

@@ -3,7 +3,7 @@
 A tracker reads what the runner wrote to disk and the rows it hands over; nothing it does changes a result.
 """
 
-from vml_bench.tracker.base import NoTracker, Tracker, tracked
+from vml_bench.runner.tracking import NoTracker
 from vml_bench.tracker.csv_tracker import CSVTracker
 
-__all__ = ["CSVTracker", "NoTracker", "Tracker", "tracked"]
+__all__ = ["CSVTracker", "NoTracker"]

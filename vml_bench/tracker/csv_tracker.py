@@ -8,23 +8,24 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from vml_bench.tracker.base import Row
+from vml_bench.runner.tracking import Row
+from vml_bench.store import layout
 from vml_bench.tracker.progress import Progress, images_wanted, rows_on_disk
 
 
 class CSVTracker:
-    """Appends a line a batch to progress.csv in the run's folder; a run that goes on appends to the same file.
+    """Appends one line per batch to a file in the run's folder; a run that goes on appends to the same file.
 
     Columns: `time` (UTC) at which the batch was on disk, `wanted` images, then those of `Progress.add` after its
     last image. A value that is not finite is left empty.
     """
 
     name = "csv"
-    remedy = "See that progress.csv in the run's folder can be written."
+    remedy = f"See that {layout.PROGRESS} in the run's folder can be written."
 
     def start(self, folder: Path) -> None:
         """Count what is done already."""
-        self._file = folder / "progress.csv"
+        self._file = folder / layout.PROGRESS
         self._wanted = images_wanted(folder)
         self._progress = Progress(rows_on_disk(folder))
 

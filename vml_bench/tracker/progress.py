@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from vml_bench.store import read_rows
-from vml_bench.tracker.base import Row
+from vml_bench.configuration import read_record
+from vml_bench.runner.tracking import Row
+from vml_bench.store import layout, read_rows
 
 CONSTANT = ("nfe", "vjp", "memory_mb")
 """What hardly changes from image to image, and so has no running mean."""
@@ -20,8 +20,8 @@ def rows_on_disk(folder: Path) -> list[Row]:
 
 
 def images_wanted(folder: Path) -> int:
-    """How many images a run was asked for, by its run.json."""
-    return len(json.loads((folder / "run.json").read_text(encoding="utf-8"))["ids"])
+    """How many images a run was asked for, by its record."""
+    return len(read_record(folder / layout.RECORD)["ids"])
 
 
 class Progress:
@@ -47,14 +47,14 @@ class Progress:
             diverge. NaN where there is no value.
         """
         self.images += 1
-        self.diverged += row["status"] != "ok"
+        self.diverged += row["status"] != layout.OK
         numbers = {
             name: float(value)
             for name, value in row.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in CONSTANT
         }
         for name, value in numbers.items():
-            self._sums[name] = self._sums.get(name, 0.0) + (value if row["status"] == "ok" else 0.0)
+            self._sums[name] = self._sums.get(name, 0.0) + (value if row["status"] == layout.OK else 0.0)
         good = self.images - self.diverged
         means = {name: self._sums[name] / good if good else math.nan for name in numbers}
         speed = row["nfe"] / row["seconds"] if row["seconds"] else math.nan

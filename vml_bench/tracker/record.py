@@ -12,17 +12,22 @@ from typing import Any
 
 from PIL import Image
 
+from vml_bench.columns import KEYS
 from vml_bench.configuration import read_config, read_record
 from vml_bench.files import sha256
-from vml_bench.leaderboard.aggregate import leaderboard_row, references
-from vml_bench.leaderboard.features import read_features
-from vml_bench.leaderboard.runs import Run
-from vml_bench.tracker.base import Row
+from vml_bench.identity import in_words
+from vml_bench.leaderboard.aggregate import leaderboard_row
+from vml_bench.runner.tracking import Row
+from vml_bench.store import layout
+from vml_bench.store.features import read_features
+from vml_bench.store.runs import Run, labels, run_of
 
-KEYS = ("dataset", "task", "noise_std", "method", "run")
-"""Columns of a leaderboard's row that say which run it is."""
+COUNTS = ("n", "diverged")
+"""Those of a leaderboard's `KEYS` that a run came to; the others say which run it is."""
 LEFT_OUT = ("ids", "files", "runner")
-"""Parts of run.json that are as long as the data set, or stand in the configuration, too."""
+"""Parts of a run's record that are as long as the data set, or stand in the configuration, too."""
+TAG = 64
+"""Letters that W&B allows a tag."""
 CIRCUMSTANCES = ("runner", "tracker", "experiment", "provenance")
 """Parts of what is logged as configuration that say how a run was made and change none of its results."""
 
@@ -33,11 +38,12 @@ class Subject:
 
     Attributes:
         key: what tells it from all others.
-        name: shown in legends.
-        group: data set, task and noise level: what may be compared.
+        name: shown in legends: the method and what is its own.
+        group: data set, task, noise level and problem: what may be compared.
         job_type: the method, or "published".
-        config: the resolved configuration, and as `provenance` how it was made.
-        tags: "synthetic", where the numbers mean nothing.
+        config: the resolved configuration; as `run` its name, problem, prior and settings in words; and as `provenance`
+            how it was made.
+        tags: the method's family, data set and task; "synthetic", where the numbers mean nothing.
     """
 
     key: tuple[str, ...]
@@ -76,7 +82,7 @@ class Outcome:
 
     Attributes:
         scores: under the names of leaderboard columns, those that have a value.
-        rows: a row an image.
+        rows: one row per image.
         pictures: of a few images.
     """
 
@@ -92,26 +98,34 @@ class Outcome:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def group_of(dataset: str, task: str, noise_std: float | None) -> str:
-    """The group of runs that compare: data set, task and, where it is known, σ_y."""
-    return f"{dataset}/{task}" + ("" if noise_std is None else f" σ_y={noise_std:g}")
+def group_of(dataset: str, task: str, noise_std: float | None, problem: str | None = None) -> str:
+    """The group of runs that compare: data set, task and, where they are known, σ_y and the problem's name."""
+    noise = "" if noise_std is None else f" σ_y={noise_std:g}"
+    return f"{dataset}/{task}{noise}" + (f" {problem}" if problem else "")
+
+
+def tags_of(*words: str) -> tuple[str, ...]:
+    """Words as W&B takes tags: each once, none empty or too long."""
+    return tuple(dict.fromkeys(word[:TAG] for word in words if word))
 
 
 def subject_of(folder: Path) -> Subject:
-    """What a run's folder is about; config.yaml and run.json are enough.
+    """What a run's folder is about; its configuration and its record are enough.
 
     Raises:
-        OSError, ValueError, KeyError: a file is missing or broken.
+        OSError, ValueError, KeyError, TypeError: one of them is missing or broken.
     """
-    config, record = read_config(folder / "config.yaml"), read_record(folder / "run.json")
-    dataset, task, method = (str(config[group]["name"]) for group in ("dataset", "task", "method"))
+    config, record = read_config(folder / layout.CONFIG), read_record(folder / layout.RECORD)
+    run = run_of(folder, record)
+    words = {"name": run.name, "problem": run.problem.name, "prior": run.prior, "settings": in_words(run.all_settings)}
+    provenance = {name: value for name, value in record.items() if name not in LEFT_OUT}
     return Subject(
-        key=(dataset, task, method, folder.name),
-        name=f"{method} ({folder.name})",
-        group=group_of(dataset, task, float(config["task"]["noise_std"])),
-        job_type=method,
-        config={**config, "provenance": {name: value for name, value in record.items() if name not in LEFT_OUT}},
-        tags=("synthetic",) if record.get("synthetic") else (),
+        key=(run.dataset, run.task, run.method, run.name),
+        name=labels([run])[0],
+        group=group_of(run.dataset, run.task, run.noise_std, run.problem.name),
+        job_type=run.method,
+        config={**config, "run": words, "provenance": provenance},
+        tags=tags_of(str(run.card.family), run.dataset, run.task, "synthetic" if run.synthetic else ""),
     )
 
 
@@ -126,19 +140,14 @@ def outcome_of(run: Run, panel: int) -> tuple[Outcome, list[str]]:
         The outcome, and the leaderboard's warnings about this run.
 
     Raises:
-        One of `leaderboard.runs.UNREADABLE`: the features of the originals are damaged.
+        One of `vml_bench.store.runs.UNREADABLE`: the features of the originals are damaged.
     """
-    results, warnings = results_of(run.folder), []
-    row = leaderboard_row(run, read_features(references(results, run.dataset)), warnings)
-    scores = {name: finite(value) for name, value in row.items() if name not in KEYS}
+    warnings: list[str] = []
+    row = leaderboard_row(run, read_features(run.originals), warnings)
+    scores = {name: finite(value) for name, value in row.items() if name not in KEYS or name in COUNTS}
     known = {name: value for name, value in scores.items() if value is not None}
     rows = run.images.to_dict("records")
-    return Outcome(known, rows, _pictures(run, results, rows[:panel])), warnings
-
-
-def results_of(folder: Path) -> Path:
-    """The results folder of a run's folder, <results>/runs/<dataset>/<task>/<method>/<run>."""
-    return folder.parents[4]
+    return Outcome(known, rows, _pictures(run, rows[:panel])), warnings
 
 
 def finite(value: Any) -> Any:
@@ -146,25 +155,24 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _pictures(run: Run, results: Path, rows: Sequence[Row]) -> list[Picture]:
-    measured = run.folder.parents[1] / "measurements" / f"{run.noise_std:g}-{run.seed}"
+def _pictures(run: Run, rows: Sequence[Row]) -> list[Picture]:
     pictures = []
     for row in rows:
-        file = f"{row['image_id']}.png"
+        image_id = str(row["image_id"])
         tiles = {
-            "original": references(results, run.dataset) / file,
-            "measurement": measured / file,
-            "restoration": run.picture(row["image_id"]),
+            "original": run.original(image_id),
+            "measurement": run.measurement(image_id),
+            "restoration": run.picture(image_id),
         }
         there = {name: path for name, path in tiles.items() if path.is_file()}
         if there:
-            caption = f"{row['image_id']}: {', '.join(there)} · {_score(row)}"
+            caption = f"{image_id}: {', '.join(there)} · {_score(row)}"
             pictures.append(Picture(tuple(there.values()), caption))
     return pictures
 
 
 def _score(row: Row) -> str:
-    if row["status"] != "ok":
+    if row["status"] != layout.OK:
         return str(row["status"])
     known = (("psnr", "{:.2f} dB"), ("lpips_alex", "LPIPS {:.3f}"))
     return " · ".join(form.format(row[name]) for name, form in known if name in row)

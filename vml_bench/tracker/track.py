@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.aggregate import datasets, select_runs
-from vml_bench.leaderboard.runs import UNREADABLE, Run, each
 from vml_bench.published.claims import METRICS, Claim, Published
-from vml_bench.tracker.record import Outcome, Subject, group_of, outcome_of, subject_of
+from vml_bench.store.runs import UNREADABLE, Run, datasets, each, select_runs
+from vml_bench.tracker.record import Outcome, Subject, group_of, outcome_of, subject_of, tags_of
 from vml_bench.tracker.workspace import Workspace
 
-Cells = set[tuple[str, str, float]]
-"""Data set, task and noise level of runs on disk."""
+Cells = set[tuple[str, str, float, str]]
+"""Data set, task, noise level and problem of runs on disk."""
 
 
 @dataclass
@@ -51,7 +50,7 @@ def track(
     report, cells, failures = Report(), set(), []
     try:
         for run in _runs(workspace, dataset, synthetic, report, failures):
-            cells.add((run.dataset, run.task, run.noise_std))
+            cells.add((run.dataset, run.task, run.noise_std, run.problem.name))
             try:
                 outcome, warnings = outcome_of(run, panel)
             except UNREADABLE as error:
@@ -74,8 +73,8 @@ def track(
 def published_outcomes(claims: Published, dataset: str | None, cells: Cells) -> Iterator[tuple[Subject, Outcome]]:
     """What papers claim, a subject for each protocol on disk that a claim could be about.
 
-    A claim stands in the group of each of its candidate tasks and of each noise level that was run, or of its own
-    noise level where its source states one. Its value stands under every leaderboard column that its metric could
+    A claim stands in the group of each of its candidate tasks and of each problem that was run, at its own noise level
+    where its source states one. Its value stands under every leaderboard column that its metric could
     mean; what the source leaves open is part of the configuration.
 
     Args:
@@ -83,14 +82,14 @@ def published_outcomes(claims: Published, dataset: str | None, cells: Cells) -> 
         dataset: only those about it.
         cells: of the runs on disk.
     """
-    names = [dataset] if dataset else claims.names([name for name, _, _ in cells])
+    names = [dataset] if dataset else claims.names([name for name, *_ in cells])
     for name in names:
         for same in _by_source(claims.about(name)):
             for task in same[0].candidates:
-                run_at = sorted(noise_std for *cell, noise_std in cells if cell == [name, task])
                 stated = same[0].noise_std
-                for noise_std in [stated] if stated is not None else run_at or [None]:
-                    yield _published(same, name, task, noise_std)
+                run = sorted((noise_std, problem) for *cell, noise_std, problem in cells if cell == [name, task])
+                for noise_std, problem in [at for at in run if stated in (None, at[0])] or [(stated, None)]:
+                    yield _published(same, name, task, noise_std, problem)
 
 
 def _runs(
@@ -128,9 +127,11 @@ def _by_source(claims: Iterable[Claim]) -> list[list[Claim]]:
     return list(rows.values())
 
 
-def _published(same: list[Claim], dataset: str, task: str, noise_std: float | None) -> tuple[Subject, Outcome]:
+def _published(
+    same: list[Claim], dataset: str, task: str, noise_std: float | None, problem: str | None
+) -> tuple[Subject, Outcome]:
     claim = same[0]
-    group = group_of(dataset, task, noise_std)
+    group = group_of(dataset, task, noise_std, problem)
     stated = {
         "paper": claim.paper,
         "sources": sorted({each.source for each in same}),
@@ -149,6 +150,8 @@ def _published(same: list[Claim], dataset: str, task: str, noise_std: float | No
         "published": stated,
     }
     key = ("published", claim.paper, claim.method, claim.dataset, claim.task, str(claim.images), group)
-    subject = Subject(key, f"{claim.method}, published: {claim.task}", group, "published", config)
+    subject = Subject(
+        key, f"{claim.method}, published: {claim.task}", group, "published", config, tags_of(dataset, task)
+    )
     scores = {column: each.value for each in same for column in METRICS[each.metric]}
     return subject, Outcome(scores | ({"n": claim.images} if claim.images else {}))

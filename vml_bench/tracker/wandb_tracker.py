@@ -11,10 +11,11 @@ from typing import ClassVar
 
 from tqdm import tqdm
 
-from vml_bench.leaderboard.runs import UNREADABLE, read_run
-from vml_bench.tracker.base import Row
+from vml_bench.runner.tracking import Row
+from vml_bench.store.layout import RunPlace
+from vml_bench.store.runs import UNREADABLE, read_run
 from vml_bench.tracker.progress import Progress, images_wanted, rows_on_disk
-from vml_bench.tracker.record import outcome_of, results_of, subject_of
+from vml_bench.tracker.record import outcome_of, subject_of
 from vml_bench.tracker.workspace import Session, Workspace, require_wandb
 
 
@@ -51,7 +52,7 @@ class WandbTracker:
     def start(self, folder: Path) -> None:
         """Open the W&B run, unless all images are done, and log the images of earlier starts that it lacks."""
         self._folder, self._progress, self._session = folder, Progress(), None
-        self._workspace = Workspace(results_of(folder), self.project, self.entity, self.tag, self.timeout)
+        self._workspace = Workspace(RunPlace.of(folder).results, self.project, self.entity, self.tag, self.timeout)
         rows = rows_on_disk(folder)
         if not WandbTracker.gave_up and len(rows) < images_wanted(folder):
             with _giving_up():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RERUN = "rerun"
-"""The remedy that is the command of the run itself, which does again what does not hold."""
+"""Remedy: the run's own command; images that are invalid are recomputed."""
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,30 @@
-"""Runs and originals as they lie on disk: each file read on its own, what cannot be read with the reason why."""
+"""Folders of runs and of originals, each file read on its own: what cannot be read is the reason why."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from glob import escape
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from PIL import Image
 
-from vml_bench import configuration
-from vml_bench.data.images import from_uint8
+from vml_bench.configuration import read_config, read_record
+from vml_bench.data.decode import decode
+from vml_bench.data.ids import is_id
 from vml_bench.errors import InputError
-from vml_bench.store.parts import DAMAGED, Part, part_files, read_merged_features, read_part
-from vml_bench.verify.png import is_file_name, read_picture
+from vml_bench.store import layout
+from vml_bench.store.parts import Part, features_file, part_files, read_merged_features, read_part, table
+from vml_bench.store.runs import UNREADABLE, Run, run_of
 
 Read = TypeVar("Read")
-Vectors = Mapping[str, Mapping[str, Any]]
+NAMED = (("dataset", "name"), ("task", "name"), ("task", "noise_std"), ("method", "name"))
+"""What every configuration says, besides the seed."""
 
 
 @dataclass(frozen=True)
@@ -33,232 +34,193 @@ class Unreadable:
     reason: str
 
 
-def attempt(read: Callable[[Path], Read], file: Path) -> Read | Unreadable:
-    """What `read` makes of a file, or why it cannot."""
+def attempt(read: Callable[[], Read]) -> Read | Unreadable:
+    """What `read` returns, or why it cannot."""
     try:
-        return read(file)
+        return read()
     except FileNotFoundError:
         return Unreadable("is missing")
     except KeyError as error:
         return Unreadable(f"cannot be read: it lacks {error}")
-    except (*DAMAGED, yaml.YAMLError, OmegaConfBaseException) as error:
+    except UNREADABLE as error:
         said = " ".join(str(error).split())[:200]
         return Unreadable(f"cannot be read ({said or type(error).__name__})")
 
 
-def read_config(file: Path) -> DictConfig:
-    """The configuration of a run; a ValueError where it is not one."""
-    config = OmegaConf.create(configuration.read_config(file))
-    for key in ("seed", "dataset.name", "task.name", "task.noise_std", "method.name", "prior.name", "metrics._target_"):
-        if OmegaConf.select(config, key) is None:
-            raise ValueError(f"it lacks {key}")
-    return config
-
-
-def read_record(file: Path) -> dict[str, Any]:
-    """run.json; a ValueError where it is not what a run writes."""
-    record = configuration.read_record(file)
-    if not isinstance(record.get("ids"), list):
-        raise ValueError("it lacks the list of ids")
-    return record
-
-
-def read_images(file: Path) -> Part:
-    """A table of rows; a KeyError where it lacks a column that every table has."""
-    part = read_part(file)
-    return Part(part.rows.astype({"image_id": str, "status": str}), part.features)
-
-
-def read_tables(folder: Path) -> dict[Path, Part | Unreadable]:
-    """Rows and features by file: the parts, then what is merged; the first of several that hold an image counts."""
-    tables = {file: attempt(read_images, file) for file in [*part_files(folder), folder / "images.parquet"]}
-    return {file: part for file, part in tables.items() if file.exists()}  # parts may be merged meanwhile
-
-
-def pooled_rows(tables: Mapping[Path, Part | Unreadable]) -> pd.DataFrame:
-    """Rows of all readable tables by image id, each image once; the column "table" says which file it is from."""
-    frames = [
-        part.rows.assign(table=str(file)) for file, part in tables.items() if isinstance(part, Part) and len(part.rows)
-    ]
-    if not frames:
-        return pd.DataFrame({"status": [], "table": []}, index=pd.Index([], name="image_id", dtype=str))
-    return pd.concat(frames).drop_duplicates("image_id").set_index("image_id")
-
-
-def pooled_vectors(tables: Mapping[Path, Part | Unreadable], features: Vectors | Unreadable) -> dict[str, dict]:
-    """Features of all readable tables and of the merged file, by network and image id."""
-    pooled: dict[str, dict] = {}
-    sources = [part.features for part in tables.values() if isinstance(part, Part)]
-    for source in [*sources, *([] if isinstance(features, Unreadable) else [features])]:
-        for network, vectors in source.items():
-            pooled[network] = {**vectors, **pooled.get(network, {})}
-    return pooled
-
-
-class StoredFeatures:
-    """The features of a store's folder.
-
-    Attributes:
-        path: the folder.
-        tables: rows, and in parts features, by file.
-    """
-
-    path: Path
-    tables: dict[Path, Part | Unreadable]
-
-    @cached_property
-    def merged_features(self) -> Vectors | Unreadable:
-        """features.npz; empty where there is none."""
-        return attempt(read_merged_features, self.path / "features.npz")
-
-    @cached_property
-    def features(self) -> dict[str, dict]:
-        """Features by network and image id, of all files that can be read."""
-        return pooled_vectors(self.tables, self.merged_features)
-
-
 @dataclass(frozen=True)
-class Originals(StoredFeatures):
-    """The originals of a data set, each file read once.
+class Kept:
+    """Rows, features and pictures of images: of a run, or of a data set's originals.
 
     Attributes:
-        path: <results>/references/<dataset>.
+        folder: of rows and features.
+        pictures: of pictures.
     """
 
-    path: Path
+    folder: Path
+    pictures: Path
+    texts: ClassVar[tuple[str, ...]] = ("image_id",)
+    """Columns that every table has."""
 
     @cached_property
     def tables(self) -> dict[Path, Part | Unreadable]:
-        """Hashes, and in parts features, by file."""
-        return {file: attempt(read_part, file) for file in [*part_files(self.path), *self.path.glob("images.parquet")]}
+        """Rows, and in parts features, by file: the parts, then what is merged."""
+        files = [*part_files(self.folder), table(self.folder)]
+        found = {file: attempt(lambda file=file: self._read(file)) for file in files}
+        return {file: part for file, part in found.items() if file.exists()}  # parts may be merged meanwhile
 
-    @cached_property
-    def sha256(self) -> dict[str, str]:
-        """Hashes on record, by image id."""
-        rows = [part.rows for part in self.tables.values() if isinstance(part, Part)]
-        return dict(pd.concat(rows[::-1])[["image_id", "sha256"]].itertuples(index=False)) if rows else {}
-
-    @cached_property
-    def files(self) -> dict[str, Path]:
-        """The pictures that are there or ought to be, by image id."""
-        return {file.stem: file for file in sorted(self.path.glob("[!.]*.png"))} | {
-            image_id: self.path / f"{image_id}.png" for image_id in self.sha256 if is_file_name(image_id)
-        }
-
-    def read(self, image_id: str) -> np.ndarray:
-        """The pixels of an original, (H, W, 3) uint8; InputError where it is not the one that was saved."""
-        return read_picture(self.path / f"{image_id}.png", digest=self.sha256.get(image_id, ""))
-
-    def sound(self, image_id: str) -> np.ndarray | None:
-        """The same; None where it cannot be had, which `check_originals` reports."""
-        try:
-            return self.read(image_id) if is_file_name(image_id) else None
-        except InputError:
-            return None
-
-    @cached_property
-    def _hashes(self) -> dict[tuple[str, ...], tuple[str, dict[str, str]]]:
-        return {}
-
-    def hashes(self, image_ids: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-        """sha256 of pixels, as `ImageSet.manifest` and `files_sha256` take it; ("", {}) where one is lacking."""
-        if image_ids not in self._hashes:
-            self._hashes[image_ids] = self._hashed(image_ids)
-        return self._hashes[image_ids]
-
-    def _hashed(self, image_ids: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-        manifest, pixels = hashlib.sha256(), {}
-        for image_id in image_ids:
-            original = self.sound(image_id)
-            if original is None:
-                return "", {}
-            values = from_uint8(original).numpy().tobytes()
-            manifest.update(image_id.encode() + b"\0" + values)
-            pixels[image_id] = hashlib.sha256(values).hexdigest()
-        return manifest.hexdigest(), pixels
-
-
-@dataclass(frozen=True)
-class RunFolder(StoredFeatures):
-    """A run's folder, read without a complaint.
-
-    Attributes:
-        results: the folder that holds runs/ and references/.
-        path: <results>/runs/<dataset>/<task>/<method>/<run>.
-        originals: of its data set.
-    """
-
-    results: Path
-    path: Path
-    originals: Originals
-
-    @property
-    def label(self) -> str:
-        """ "<dataset>/<task>/<method>/<run>"."""
-        return "/".join(self.path.parts[-4:])
-
-    @property
-    def dataset(self) -> str:
-        """The name under which the run's data set is filed."""
-        return self.path.parts[-4]
-
-    @cached_property
-    def config(self) -> DictConfig | Unreadable:
-        """config.yaml."""
-        return attempt(read_config, self.path / "config.yaml")
-
-    @cached_property
-    def record(self) -> dict[str, Any] | Unreadable:
-        """run.json."""
-        return attempt(read_record, self.path / "run.json")
-
-    @cached_property
-    def tables(self) -> dict[Path, Part | Unreadable]:
-        """Rows, and in parts features, by file."""
-        return read_tables(self.path)
+    def _read(self, file: Path) -> Part:
+        part = read_part(file)
+        return Part(part.rows.assign(**{name: part.rows[name].astype(str) for name in self.texts}), part.features)
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """Rows by image id, of all files that can be read."""
-        return pooled_rows(self.tables)
+        """Rows by image id, each image once, of the first file that holds it; the column "table" names that file."""
+        parts = {file: part.rows for file, part in self.tables.items() if isinstance(part, Part) and len(part.rows)}
+        if not parts:
+            return pd.DataFrame({"status": [], "table": []}, index=pd.Index([], name="image_id", dtype=str))
+        rows = pd.concat([rows.assign(table=str(file)) for file, rows in parts.items()])
+        return rows.drop_duplicates("image_id").set_index("image_id")
+
+    @cached_property
+    def merged_features(self) -> Mapping[str, Mapping[str, np.ndarray]] | Unreadable:
+        """The merged features; empty where there are none."""
+        return attempt(lambda: read_merged_features(features_file(self.folder)))
+
+    @cached_property
+    def features(self) -> dict[str, dict[str, np.ndarray]]:
+        """Features by network and image id, of all files that can be read."""
+        sources = [part.features for part in self.tables.values() if isinstance(part, Part)]
+        sources += [] if isinstance(self.merged_features, Unreadable) else [self.merged_features]
+        pooled: dict[str, dict[str, np.ndarray]] = {}
+        for network, vectors in (item for source in sources for item in source.items()):
+            pooled[network] = {**vectors, **pooled.get(network, {})}
+        return pooled
+
+    def table_of(self, image_id: str) -> Path:
+        """The file that an image's row is from."""
+        return Path(self.rows.loc[image_id, "table"])
+
+    def picture(self, image_id: str) -> Path:
+        """Where the picture of an image lies."""
+        return layout.picture(self.pictures, image_id)
+
+    def sha256(self, image_id: str) -> str:
+        """The sha256 on record of an image's picture; empty where there is none."""
+        recorded = self.rows.loc[image_id].get("sha256")
+        return recorded if isinstance(recorded, str) else ""
+
+    def sound(self, image_id: str) -> np.ndarray | None:
+        """The pixels of an image's picture; None where it is not the one on record, or there is none."""
+        if not is_id(image_id) or image_id not in self.rows.index:
+            return None
+        try:
+            return read_picture(self.picture(image_id), self.sha256(image_id))
+        except InputError:
+            return None
+
+    def to_redo(self, image_id: str) -> Path | None:
+        """What has to go for a start to do an image again: its picture, or, where none is on record, its table."""
+        if self.sha256(image_id) and is_id(image_id):
+            file = self.picture(image_id)
+            return file if file.exists() else None
+        return self.table_of(image_id)
+
+
+@dataclass(frozen=True)
+class RunKept(Kept):
+    """What is kept of a run.
+
+    Attributes:
+        place: where it lies.
+    """
+
+    place: layout.RunPlace
+    texts: ClassVar[tuple[str, ...]] = ("image_id", "status")
+
+    @classmethod
+    def of(cls, folder: Path) -> RunKept:
+        """That of a run's folder."""
+        return cls(folder, folder / layout.PICTURES, layout.RunPlace.of(folder))
+
+    @cached_property
+    def config(self) -> dict[str, Any] | Unreadable:
+        """The resolved configuration."""
+        return attempt(self._config)
+
+    def _config(self) -> dict[str, Any]:
+        config = read_config(self.folder / layout.CONFIG)
+        named = [config["seed"], *(config[group][key] for group, key in NAMED)]
+        if None in named:
+            raise ValueError("it lacks a name, a noise level or the seed")
+        return config
+
+    @cached_property
+    def record(self) -> dict[str, Any] | Unreadable:
+        """How the run was made."""
+        return attempt(lambda: read_record(self.folder / layout.RECORD))
+
+    @cached_property
+    def run(self) -> Run | Unreadable:
+        """What the record says that it is."""
+        return self.record if isinstance(self.record, Unreadable) else attempt(lambda: run_of(self.folder, self.record))
 
     @property
-    def healthy(self) -> list[str]:
-        """Ids of the images whose status is ok."""
-        return self.rows.index[self.rows["status"] == "ok"].tolist()
+    def asked(self) -> tuple[str, ...]:
+        """Ids of the images that the run was asked for; none where the record does not say."""
+        return () if isinstance(self.run, Unreadable) else self.run.asked
 
     @property
     def exact(self) -> bool:
         """Whether the run is scored against an exact posterior and so keeps no picture."""
-        return "map_gap" in self.rows
+        return not isinstance(self.run, Unreadable) and self.run.exact
+
+    @property
+    def healthy(self) -> list[str]:
+        """Ids of the images that did not diverge."""
+        return self.rows.index[self.rows["status"] == layout.OK].tolist()
 
     @property
     def tables_only(self) -> bool:
         """Whether neither pictures nor features are here, as where only tables are archived."""
-        return not self.features and not any((self.path / name).exists() for name in ("features.npz", "recon"))
+        return not self.features and not features_file(self.folder).exists() and not self.pictures.exists()
 
     @property
     def networks(self) -> list[str]:
         """The feature networks that its configuration asks for."""
-        if self.exact:
-            return ["restored"]
-        return [] if isinstance(self.config, Unreadable) else list(self.config.metrics.get("features", []))
+        return ["restored"] if self.exact else self.metrics("features")
 
-    @property
-    def ids(self) -> list[str]:
-        """Ids of the images that the run was asked for; none where run.json cannot be read."""
-        return [] if isinstance(self.record, Unreadable) else [str(image_id) for image_id in self.record["ids"]]
-
-    def picture(self, image_id: str) -> Path:
-        """Where the restoration of an image lies."""
-        return self.path / "recon" / f"{image_id}.png"
+    def metrics(self, key: str) -> list[str]:
+        """Names that the metrics' configuration lists under a key."""
+        metrics = {} if isinstance(self.config, Unreadable) else self.config.get("metrics")
+        listed = metrics.get(key) if isinstance(metrics, Mapping) else None
+        return [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
 
 
-def find_runs(results: Path, dataset: str | None) -> Iterator[RunFolder]:
-    """The run folders under <results>/runs, of one data set or of all, by name."""
-    named, originals = escape(dataset) if dataset else "*", {}
-    for path in sorted((results / "runs").glob(f"{named}/*/*/*")):
-        if path.is_dir() and path.parent.name != "measurements":
-            name = path.parts[-4]
-            shared = originals.setdefault(name, Originals(results / "references" / name))
-            yield RunFolder(results, path, shared)
+def read_picture(file: Path, sha256: str = "", size: tuple[int, int] | None = None) -> np.ndarray:
+    """The pixels of a PNG, (H, W, 3) uint8, read with all the doubt that it deserves.
+
+    Args:
+        file: the PNG.
+        sha256: that its bytes must have; empty: not on record, its own checksums have to do.
+        size: width and height that it must have; None: any.
+
+    Raises:
+        InputError: what is wrong with it, in words that follow its name.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(
+            "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})", ""
+        ) from error
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise InputError("is not the picture that was saved: its sha256 is another", "")
+    try:
+        if not sha256:
+            with Image.open(io.BytesIO(data)) as image:
+                image.verify()
+        return np.asarray(decode(data, "", sizes=[size] if size else ()))
+    except InputError as error:
+        raise InputError(error.problem.removeprefix("image  "), "") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError("is no whole PNG", "") from error

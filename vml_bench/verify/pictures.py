@@ -1,62 +1,76 @@
-"""Checks of restorations, against their rows and originals, and of measurements by themselves."""
+"""Checks of pictures: restorations and originals against their rows, measurements by themselves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from pathlib import Path
+from types import SimpleNamespace
 
+from vml_bench.data.ids import is_id
 from vml_bench.data.images import from_uint8
 from vml_bench.errors import InputError
+from vml_bench.identity import images_name
 from vml_bench.metrics.functional import psnr
+from vml_bench.store import layout
+from vml_bench.store.parts import table
 from vml_bench.verify.findings import Finding, Note, Problem, some
-from vml_bench.verify.folder import RunFolder
-from vml_bench.verify.png import is_file_name, read_picture
+from vml_bench.verify.folder import Kept, read_picture
 
 TOLERANCE = 1e-3
 """In dB: how far a PSNR may be from its row's, which another device may have computed."""
 
 
-def recorded(run: RunFolder, image_id: str) -> str:
-    """The sha256 on record of a restoration; empty where there is none."""
-    digest = run.rows.loc[image_id].get("sha256")
-    return digest if isinstance(digest, str) else ""
-
-
-def to_redo(run: RunFolder, image_id: str) -> Path | None:
-    """What has to go for a start to do an image again: its picture, or, where none is on record, its table."""
-    if recorded(run, image_id) and is_file_name(image_id):
-        return run.picture(image_id) if run.picture(image_id).exists() else None
-    return Path(run.rows.loc[image_id, "table"])
-
-
-def check_pictures(run: RunFolder) -> Iterator[Finding]:
+def check_pictures(kept: Kept, originals: Kept | None = None) -> Iterator[Finding]:
     """Every row's picture is there, whole, the one that was saved, and as far from its original as the row says.
 
-    A run without recon/ is not asked for it: pictures may have been left out where it was archived.
+    A folder without pictures is not asked for them: they may have been left out where it was archived.
+
+    Args:
+        kept: of a run or of originals.
+        originals: of a run's data set; None: pictures are not compared.
     """
-    if run.exact or not (run.path / "recon").is_dir():
+    if not kept.pictures.is_dir():
         return
-    size = None
-    for image_id, row in run.rows.iterrows():
-        digest = recorded(run, image_id)
-        if (not digest and row["status"] != "ok") or not is_file_name(image_id):
+    for image_id, row in kept.rows.iterrows():
+        digest = kept.sha256(image_id)
+        if (not digest and row.get("status") == layout.DIVERGED) or not is_id(image_id):
             continue
-        file, original = run.picture(image_id), run.originals.sound(image_id)
+        file, original = kept.picture(image_id), originals.sound(image_id) if originals else None
         try:
-            pixels = read_picture(file, size or (original.shape[1::-1] if original is not None else None), digest)
+            pixels = read_picture(file, digest, None if original is None else original.shape[1::-1])
         except InputError as error:
-            yield Problem(file, error.problem, remove=None if digest else to_redo(run, image_id))
+            yield Problem(file, error.problem, remove=None if digest else kept.to_redo(image_id))
             continue
-        size = size or pixels.shape[1::-1]
         stored = row.get("psnr")
-        if original is not None and row["status"] == "ok" and stored is not None:
+        if original is not None and row["status"] == layout.OK and isinstance(stored, Real):
             found = float(psnr(from_uint8(pixels)[None], from_uint8(original)[None]))
             if not (found == stored or math.isclose(found, stored, rel_tol=0, abs_tol=TOLERANCE)):
                 what = f"has a PSNR of {found:.3f} dB against its original, its row says {stored:.3f}"
-                yield Problem(file, what, remove=to_redo(run, image_id))
-    if unlisted := sorted({file.stem for file in (run.path / "recon").glob("[!.]*.png")} - set(run.rows.index)):
-        yield Note(run.path / "recon", f"has {len(unlisted)} without a row ({some(unlisted)}); they are done again")
+                yield Problem(file, what, remove=kept.to_redo(image_id))
+    if unlisted := sorted({file.stem for file in kept.pictures.glob("[!.]*.png")} - set(kept.rows.index)):
+        yield Note(kept.pictures, f"has {len(unlisted)} without a row ({some(unlisted)}); they are done again")
+
+
+def check_images(originals: Kept, needed: Iterable[str], whole: Sequence[str]) -> Iterator[Finding]:
+    """Originals are the images by which their folder is named; of data sets off the 8-bit grid, too.
+
+    Args:
+        originals: of one data set.
+        needed: ids of the images that runs have restored.
+        whole: ids of all images of the data set; empty where no run was asked for all of them.
+    """
+    if missing := sorted(set(needed).difference(originals.rows.index)):
+        yield Problem(originals.folder, f"lacks {some(missing)}")
+    pixels = originals.rows["pixels"].dropna().to_dict() if "pixels" in originals.rows else {}
+    if unhashed := [image_id for image_id in originals.rows.index if not isinstance(pixels.get(image_id), str)]:
+        file = table(originals.folder)
+        yield Problem(file, f"has no hash of the pixels of {some(unhashed)}", remove=file)
+    images = SimpleNamespace(ids=whole, scene=str)  # a picture is a scene of its own
+    if whole and pixels.keys() >= set(whole) and images_name(images, pixels) != originals.folder.name:
+        what = "holds other images than it is named by: the hashes of their pixels make another name"
+        yield Problem(originals.folder, what, remove=originals.folder)
 
 
 def check_measurements(folder: Path) -> Iterator[Finding]:

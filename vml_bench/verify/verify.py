@@ -1,38 +1,37 @@
-"""All checks over a results folder: run by run, then what the runs of a data set share."""
+"""All checks over a results folder: run by run, then what runs share."""
 
 from __future__ import annotations
 
 import os
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
 
 from tqdm import tqdm
 
 from vml_bench.errors import InputError
-from vml_bench.verify.command import command
+from vml_bench.runner.command import again, limited
+from vml_bench.store import layout
 from vml_bench.verify.findings import RERUN, Finding, Note, Problem, some
-from vml_bench.verify.folder import RunFolder, Unreadable, find_runs
-from vml_bench.verify.originals import check_manifest, check_originals
-from vml_bench.verify.pictures import check_measurements, check_pictures
-from vml_bench.verify.tables import check_config, check_features, check_numbers, check_record, check_rows, check_scenes
-
-RUN_CHECKS = (
-    check_config,
-    check_record,
-    check_rows,
-    check_numbers,
+from vml_bench.verify.folder import Kept, RunKept, Unreadable, attempt
+from vml_bench.verify.pictures import check_images, check_measurements, check_pictures
+from vml_bench.verify.record import check_config, check_record
+from vml_bench.verify.tables import (
+    check_completed_features,
     check_features,
+    check_numbers,
+    check_rows,
     check_scenes,
-    check_pictures,
-    check_manifest,
+    check_tables,
 )
+
 LEFTOVERS = {
     ".partial": "left by stopped processes; harmless, may be removed",
     ".damaged": "set aside as damaged; harmless, may be removed",
 }
+NO_COMMAND = f"# {layout.RECORD} records no command: give the one that made it again; {layout.CONFIG} says what it was"
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ class Checked:
         dataset: name under which it is filed.
         label: "<dataset>/<task>/<method>/<run>" of a run, or the folder of what several runs share.
         findings: in the order of the checks.
-        rerun: the command that goes on with the run, or does anew what runs share; None: none does. Only where
-            there are problems.
+        rerun: the command that goes on with the run, or does anew what runs share; None: none is on record.
         images: rows of a run.
         originals: originals of a data set.
     """
@@ -62,77 +60,129 @@ class Checked:
         return [finding for finding in self.findings if isinstance(finding, Problem)]
 
 
+@dataclass
+class Shared:
+    """Pictures that runs share: the originals of a set of images, or the measurements of a problem.
+
+    Attributes:
+        kept: what lies there.
+        needs: ids of images that runs restored, by the feature networks that their originals need.
+        images: ids of images that runs restored.
+        whole: ids of all images of the data set; empty where no run was asked for all of them.
+        reruns: how many images each run is asked for, and its command, where one is on record.
+    """
+
+    kept: Kept
+    needs: dict[str, set[str]] = field(default_factory=dict)
+    images: set[str] = field(default_factory=set)
+    whole: tuple[str, ...] = ()
+    reruns: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def rerun(self) -> str | None:
+        """The command of the run that does most images; None: none is on record."""
+        return max(self.reruns)[1] if self.reruns else None
+
+
 def verify(results: Path, dataset: str | None = None) -> Iterator[Checked]:
     """Check every run of one data set or of all, and what the runs share.
 
     Args:
-        results: the folder that holds runs/ and references/; only read.
+        results: the results folder; only read.
         dataset: name under which runs are filed; None: all.
 
     Raises:
         InputError: there is no run.
     """
-    runs = list(find_runs(results, dataset))
-    if not runs:
-        where = results / "runs" / (dataset or "")
+    folders = layout.run_folders(results, dataset or "*")
+    if not folders:
+        where = Path(results, layout.RUNS, dataset or "")
         raise InputError(f"no run under {where}", "say where results lie with --results, or start with `vml-bench run`")
-    with tqdm(total=len(runs), unit="run", desc="verify", leave=False, disable=None) as bar:
-        for name, of_dataset in groupby(runs, key=lambda run: run.dataset):
-            shared = Shared()
-            for run in (replace(run) for run in of_dataset):  # what is read of a run is forgotten with it
-                yield _checked_run(run)
-                shared.add(run)
+    with tqdm(total=len(folders), unit="run", desc="verify", leave=False, disable=None) as bar:
+        for name, of_dataset in groupby(folders, key=lambda folder: layout.RunPlace.of(folder).dataset):
+            originals: dict[Path, Shared] = {}
+            measurements: dict[Path, Shared] = {}
+            bare = []
+            for folder in of_dataset:
+                kept = RunKept.of(folder)
+                shared = share(kept, originals, measurements)
+                yield checked_run(kept, shared)
+                if not kept.exact and not kept.pictures.is_dir():
+                    bare.append(kept.place.label)
                 bar.update()
-            yield from _checked_shared(results, name, shared)
+            if bare:
+                what = (
+                    f"has {len(bare)} runs without {layout.PICTURES}/ ({some(bare, 1)}): only their tables are checked"
+                )
+                yield Checked(name, name, [Note(Path(results, layout.RUNS, name), what)])
+            yield from (checked_originals(results, name, one) for one in originals.values())
+            for one in measurements.values():
+                findings = [*check_measurements(one.kept.folder), *check_leftovers(one.kept.folder)]
+                yield Checked(name, one.kept.folder.relative_to(results).as_posix(), findings, one.rerun)
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What the runs of a data set share, and what they need of it.
-
-    Attributes:
-        folders: of originals and measurements; each with the run that does most of its images, and how many.
-        needs: images that have rows, by the feature networks that their originals need.
-        bare: labels of the runs without pictures.
-    """
-
-    folders: dict[Path, tuple[int, RunFolder]] = field(default_factory=dict)
-    needs: dict[str, set[str]] = field(default_factory=dict)
-    bare: list[str] = field(default_factory=list)
-
-    def add(self, run: RunFolder) -> None:
-        """Take note of a run."""
-        if run.exact:
-            return
-        if not (run.path / "recon").is_dir():
-            self.bare.append(run.label)
-        if run.tables_only or isinstance(run.config, Unreadable):
-            return
-        for network in run.networks:
-            self.needs.setdefault(network, set()).update(run.rows.index)
-        measured = f"{float(run.config.task.noise_std):g}-{run.config.seed}"
-        for folder in (run.originals.path, run.path.parents[1] / "measurements" / measured):
-            if len(run.ids) >= self.folders.get(folder, (0,))[0]:
-                self.folders[folder] = len(run.ids), replace(run)
+def share(kept: RunKept, originals: dict[Path, Shared], measurements: dict[Path, Shared]) -> Kept | None:
+    """Take note of what a run shares with others; returns its originals, None where it keeps no picture."""
+    run = kept.run
+    if isinstance(run, Unreadable) or run.exact or kept.tables_only:
+        return None
+    mine, measured = (
+        shared.setdefault(folder, Shared(Kept(folder, folder)))
+        for shared, folder in ((originals, run.originals), (measurements, run.measurements))
+    )
+    mine.images.update(kept.rows.index)
+    for network in kept.networks:
+        mine.needs.setdefault(network, set()).update(kept.rows.index)
+    if not limited(kept.record):
+        mine.whole = run.asked
+    if (command := rerun(kept)) is not None:
+        for one in (mine, measured):
+            one.reruns.append((len(run.asked), command))
+    return mine.kept
 
 
-def _checked_run(run: RunFolder) -> Checked:
-    findings = list(chain(*(check(run) for check in RUN_CHECKS), check_leftovers(run.path)))
-    ill = any(isinstance(finding, Problem) for finding in findings)
-    return Checked(run.dataset, run.label, findings, command(run) if ill else None, images=len(run.rows))
+def rerun(kept: RunKept) -> str | None:
+    """The command that goes on with a run; None where none is on record."""
+    if isinstance(kept.record, Unreadable):
+        return None
+    command = attempt(lambda: again(kept.record, kept.place.results))
+    return None if isinstance(command, Unreadable) else command
 
 
-def _checked_shared(results: Path, dataset: str, shared: Shared) -> Iterator[Checked]:
-    if shared.bare:
-        what = f"has {len(shared.bare)} runs without recon/ ({some(shared.bare, 1)}): only their tables are checked"
-        yield Checked(dataset, dataset, [Note(results / "runs" / dataset, what)])
-    for folder, (_, run) in shared.folders.items():
-        kept = folder == run.originals.path
-        found = check_originals(run.originals, shared.needs) if kept else check_measurements(folder)
-        findings = list(chain(found, check_leftovers(folder)))
-        ill = any(isinstance(finding, Problem) for finding in findings)
-        label, originals = folder.relative_to(results).as_posix(), len(run.originals.files) if kept else 0
-        yield Checked(dataset, label, findings, command(run) if ill else None, originals=originals)
+def checked_run(kept: RunKept, originals: Kept | None) -> Checked:
+    """All checks of one run."""
+    networks = () if kept.tables_only else kept.networks
+    findings = chain(
+        check_config(kept),
+        check_record(kept),
+        check_tables(kept),
+        check_rows(kept),
+        check_numbers(kept),
+        check_features(kept, dict.fromkeys(networks, kept.healthy)),
+        check_completed_features(kept.folder, kept.healthy),
+        check_scenes(kept),
+        check_pictures(kept, originals),
+        check_leftovers(kept.folder),
+    )
+    return Checked(kept.place.dataset, kept.place.label, list(findings), rerun(kept), images=len(kept.rows))
+
+
+def checked_originals(results: Path, dataset: str, shared: Shared) -> Checked:
+    """All checks of a data set's originals."""
+    kept = shared.kept
+    label = kept.folder.relative_to(results).as_posix()
+    if not kept.folder.is_dir():
+        what = "is not here: pictures are not compared with their originals"
+        return Checked(dataset, label, [Note(kept.folder, what)])
+    findings = chain(
+        check_tables(kept),
+        check_images(kept, shared.images, shared.whole),
+        check_pictures(kept),
+        check_features(kept, {network: sorted(ids) for network, ids in shared.needs.items()}),
+        check_completed_features(kept.folder, kept.rows.index),
+        check_leftovers(kept.folder),
+    )
+    return Checked(dataset, label, list(findings), shared.rerun, originals=len(kept.rows))
 
 
 def check_leftovers(folder: Path) -> Iterator[Note]:
@@ -152,10 +202,8 @@ def mending(checked: Checked, results: Path) -> list[str]:
     for mend in dict.fromkeys(problem.mend for problem in problems):
         if mend != RERUN:
             lines.append(f"{mend} {shlex.join(['--results', str(results), '--dataset', checked.dataset])}")
-        elif checked.rerun:
-            lines.append(checked.rerun)
         else:
-            lines.append("# no command of this version makes a run of this name; its config.yaml says how it was made")
+            lines.append(checked.rerun or NO_COMMAND)
     return lines
 
 

@@ -9,17 +9,18 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from vml_bench.errors import InputError
-from vml_bench.fetch.cache import cache_dir
+from vml_bench.weights.cache import cache_dir
+from vml_bench.weights.catalogue import find
 
 
 @dataclass(frozen=True)
 class PublishedNetwork:
-    """A network whose weights others have published, as networks/<name>.yaml describes it.
+    """A network whose weights others have published, as networks/<name>.yaml and the catalogue of weights describe it.
 
     Attributes:
         name: the prior's name; `vml-bench fetch <name>-prior` gets its weights.
         format: "adm" (tensor names of guided-diffusion) or "ddpm" (those of diffusers).
-        files: names under which the weights are published, the most authentic first.
+        files: names under which the weights may lie in the cache folder, the one to look for first in front.
         network: the architecture, in the words of its format.
     """
 
@@ -72,4 +73,4 @@ def published(name: str, format: str | None = None) -> PublishedNetwork:
 def _read(name: str) -> PublishedNetwork:
     text = files("vml_bench.priors").joinpath("networks", f"{name}.yaml").read_text()
     described = OmegaConf.to_container(OmegaConf.create(text))
-    return PublishedNetwork(name, described["format"], tuple(described["files"]), described["network"])
+    return PublishedNetwork(name, described["format"], find(f"{name}-prior").files, described["network"])

@@ -1,4 +1,4 @@
-// The images of one task: which one, in which order, its scores under every method, and each method's extremes.
+// The images of one problem: which one, in which order, its scores under every method, and each method's extremes.
 "use strict";
 vml.browser = (panel, table) => {
   const root = panel.querySelector(".part.images");
@@ -7,7 +7,7 @@ vml.browser = (panel, table) => {
   const strip = root.querySelector(".strip");
   const viewer = vml.viewer(root.querySelector(".browser"));
   const { element } = vml;
-  let cell = null; // the data of the task in sight
+  let cell = null; // the data of the problem in sight
   let order = [];
   let current = 0; // place of the image in sight
 
@@ -16,7 +16,7 @@ vml.browser = (panel, table) => {
   const source = (one, place) => (one.missing.includes(place) ? null : one.base + cell.files[place]);
   const value = (one, name, place) => one.scores?.[name]?.[place] ?? null;
   const printed = (one, column, place) => `${vml.number(value(one, column.name, place), column)}${column.unit ? ` ${column.unit}` : ""}`;
-  const dot = (one) => element("span", { class: "dot", style: `--dot: var(${vml.methodColour(one.method)})`, "aria-hidden": "true" });
+  const dot = (one) => vml.dot(one.method, one.hollow);
 
   function why(one, place) {
     const status = one.status?.[place];

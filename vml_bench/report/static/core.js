@@ -71,18 +71,27 @@ const vml = (() => {
     observer.observe(target);
   }
 
-  /** A colour of the theme as the browser computes it. */
-  function colour(name) {
-    const probe = element("span", { style: `color: var(${name})`, hidden: true });
+  /** A colour of the theme, by name or in CSS, as the browser computes it. */
+  function colour(text) {
+    const probe = element("span", { style: `color: ${text.startsWith("--") ? `var(${text})` : text}`, hidden: true });
     document.body.append(probe);
     const computed = getComputedStyle(probe).color;
     probe.remove();
     return computed;
   }
 
-  const methodPlace = (method) => index.methods[method] ?? 0;
-  /** The name of a method's colour. */
-  const methodColour = (method) => `--m${methodPlace(method) % index.palette}`;
+  /** What a method's mark looks like, and its place among methods. */
+  const mark = (method) => index.methods[method];
+
+  /** A method's mark, as the leaderboard has it. */
+  function dot(method, hollow) {
+    const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+    const given = { class: hollow ? "dot hollow" : "dot", viewBox: "-6 -6 12 12", style: `--dot: ${mark(method).colour}`, "aria-hidden": "true" };
+    for (const [name, value] of Object.entries(given)) svg.setAttribute(name, value);
+    path.setAttribute("d", mark(method).path);
+    svg.append(path);
+    return svg;
+  }
 
   /** Arrow keys move the focus among the items that `rows` returns, a list of lines of elements. */
   function arrows(container, rows) {
@@ -100,6 +109,15 @@ const vml = (() => {
     });
   }
 
+  /** A command, which a click selects, and a button that copies it. */
+  function command(text) {
+    const button = element("button", { type: "button", onclick: async () => {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "copied";
+    } }, "copy");
+    return element("p", { class: "command" }, element("code", {}, text), navigator.clipboard ? button : "");
+  }
+
   /** Show where a run's numbers come from; the number that was asked for stands first. */
   async function provenance(base, asked = null) {
     const dialog = document.querySelector("dialog.provenance");
@@ -114,17 +132,17 @@ const vml = (() => {
       const facts = run.facts.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]);
       const links = run.files.map((file) => element("a", { href: base + file, class: "file" }, file));
       const texts = Object.entries(run.texts).map(([name, text]) =>
-        element("details", { open: name === "config.yaml" }, element("summary", {}, name),
+        element("details", { open: name === run.open }, element("summary", {}, name),
           element("pre", { tabindex: 0 }, text)));
       content.replaceChildren(
         ...(asked ? [element("p", { class: "asked" }, element("b", {}, asked.value), ` ${asked.title}`,
           element("span", {}, asked.interval))] : []),
-        element("dl", {}, ...facts), element("p", { class: "files" }, ...links), ...texts);
+        ...(run.command ? [command(run.command)] : []), element("dl", {}, ...facts), element("p", { class: "files" }, ...links), ...texts);
       dialog.scrollTop = 0;
     } catch (error) {
       content.replaceChildren(element("p", { class: "alarm" }, error.message));
     }
   }
 
-  return { index, put, load, element, number, commonRange, whenSeen, colour, methodPlace, methodColour, arrows, provenance, panels: {} };
+  return { index, put, load, element, number, commonRange, whenSeen, colour, mark, dot, arrows, provenance, panels: {} };
 })();

@@ -1,11 +1,10 @@
-// Quality against compute: a point a run, with its intervals; the plotting library comes when the plot is near.
+// Quality against compute: one point per run, with its intervals; the plotting library comes when the plot is near.
 "use strict";
 vml.plot = (panel, table) => {
   const root = panel.querySelector(".part.plot");
   const chart = root.querySelector(".chart");
   const { columns, tasks } = vml.index.panels[panel.dataset.panel];
   const choice = (name) => root.querySelector(`[data-choice="${name}"]`);
-  const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon"];
   const option = (value, text) => vml.element("option", { value }, text);
   let ready = false;
 
@@ -42,15 +41,19 @@ vml.plot = (panel, table) => {
       line: { color: vml.colour("--muted"), width: 1, dash: "dot", shape: "hv" }, hoverinfo: "skip",
     };
     const marks = [...methods].map(([method, group]) => {
-      const place = vml.methodPlace(method);
-      const colour = vml.colour(vml.methodColour(method));
+      const { colour: own, symbol } = vml.mark(method);
+      const colour = vml.colour(own);
+      const hollow = group.map((one) => "hollow" in one.row.dataset);
       const lost = group.map((one) => +one.row.dataset.diverged);
       return {
         x: group.map((one) => one.x), y: group.map((one) => one.y), mode: "markers", name: escape(method),
         customdata: group.map((one) => one.row.dataset.run),
         text: group.map((one, i) => escape(one.row.dataset.label) + (lost[i] ? `<br>${lost[i]} diverged, left out` : "")),
-        hovertemplate: `<b>%{text}</b><br>${named.y.title} %{y}<br>${named.x.title} %{x}<extra></extra>`,
-        marker: { color: colour, size: 11, symbol: lost.map((n) => symbols[place % 7] + (n ? "-open" : "")), line: { width: 1, color: vml.colour("--paper") } },
+        hovertemplate: `<b>%{text}</b><br>${escape(named.y.title)} %{y}<br>${named.x.title} %{x}<extra></extra>`,
+        marker: {
+          color: colour, size: 11, line: { width: hollow.map((open) => (open ? 2 : 1)), color: vml.colour("--paper") },
+          symbol: lost.map((n, i) => symbol + (hollow[i] ? "-open" : "") + (n ? "-dot" : "")),
+        },
         error_y: {
           type: "data", symmetric: false, thickness: 1.3, width: 0, color: colour,
           array: group.map((one) => (one.high === null ? 0 : one.high - one.y)),
@@ -83,7 +86,7 @@ vml.plot = (panel, table) => {
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: vml.colour("--ink") },
       margin: { l: 58, r: narrow ? 8 : 16, t: 12, b: 52 },
       xaxis: { ...axis, title: { text: compute }, type: logX ? "log" : "linear" },
-      yaxis: { ...axis, title: { text: `${y.title} ${y.arrow}${y.unit ? ` (${y.unit})` : ""}` }, type: logY ? "log" : "linear" },
+      yaxis: { ...axis, title: { text: `${escape(y.title)} ${y.arrow}${y.unit ? ` (${escape(y.unit)})` : ""}` }, type: logY ? "log" : "linear" },
       showlegend: !narrow, legend: { x: 1.01, y: 1 },
       hoverlabel: { bgcolor: vml.colour("--raised"), bordercolor: vml.colour("--rule"), font: { color: vml.colour("--ink") } },
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
@@ -107,17 +110,17 @@ vml.plot = (panel, table) => {
     }
     const shown = narrow ? [...new Set(points.map((one) => one.row.dataset.method))] : [];
     root.querySelector(".key").replaceChildren(...shown.map((method) => vml.element("li", {},
-      vml.element("span", { class: "dot", style: `--dot: var(${vml.methodColour(method)})`, "aria-hidden": "true" }), method)));
+      vml.dot(method, vml.mark(method).hollow), method)));
     const outside = far.map((one) => `${one.row.dataset.label} (${one.text})`).join(", ");
     const gone = all.filter((one) => !points.includes(one)).map((one) => one.row.dataset.label);
     const sense = y.better > 0 ? "Up and to the left is better." : "Down and to the left is better.";
     root.querySelector(".caption").textContent =
-      `${points.length ? sense : "No run to plot."} Bars are 95 % intervals; an open mark: some images diverged and are left out. A point opens its run.` +
+      `${points.length ? sense : "No run to plot."} Bars are 95 % intervals; an open mark: settings of its own; a dot in it: some images diverged and are left out. A point opens its run.` +
       (outside ? ` Off this frame, a double click shows all: ${outside}.` : "") +
       (gone.length ? ` Zero or less has no place on a log scale: ${gone.join(", ")}.` : "");
   }
 
-  choice("task").append(...tasks.map((task) => option(task.key, `${task.task}, σ_y = ${task.noise}`)));
+  choice("task").append(...tasks.map((task) => option(task.key, `${task.title}, σ_y = ${task.noise}`)));
   const qualities = columns.filter((column) => column.better && has(column.name));
   choice("quality").append(...qualities.map((column) => option(column.name, column.label)));
   const preferred = ["lpips_alex", "psnr", "map_gap"].find((name) => qualities.some((column) => column.name === name));
@@ -125,7 +128,7 @@ vml.plot = (panel, table) => {
   if (has("vjp")) choice("compute").append(option("passes", "network passes, NFE + VJP"));
   const costs = ["nfe", "vjp", "seconds", "memory_mb"].map((name) => columns.find((column) => column.name === name));
   for (const column of costs.filter((column) => column && has(column.name))) {
-    choice("compute").append(option(column.name, `${column.title}${column.unit ? ` (${column.unit} an image)` : " an image"}`));
+    choice("compute").append(option(column.name, `${column.title}${column.unit ? ` (${column.unit} per image)` : " per image"}`));
   }
   if (!qualities.length || !choice("compute").options.length) {
     root.hidden = true;

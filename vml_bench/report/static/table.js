@@ -50,7 +50,7 @@ vml.table = (panel, changed) => {
 
   /** What a row is sorted by; what has no value goes last, whichever way. */
   function key(row, by) {
-    if (by === "method") return vml.methodPlace(row.dataset.method);
+    if (by === "method") return vml.mark(row.dataset.method).place;
     if (by === "n" || by === "diverged") return +row.dataset[by];
     const value = row.querySelector(`td[data-column="${CSS.escape(by)}"]`)?.dataset.value;
     return value === undefined ? null : value === "inf" ? Infinity : +value;

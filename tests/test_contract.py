@@ -1,0 +1,83 @@
+"""The contract holds for every part that the project configures, and says what a part of one's own lacks."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import get_class, instantiate
+
+from vml_bench.configuration import config_dir, option
+from vml_bench.contract import Denoiser, ImageSet, Method, Metric, Noise, Operator, Prior, lacking, needs_prior
+from vml_bench.data import DrawnImages, PhotoCrops
+from vml_bench.denoiser import Denoiser as CountingDenoiser
+from vml_bench.noise import ImageNoise
+from vml_bench.priors.closed_form import random_mixture
+from vml_bench.priors.unet import load_edm_prior
+
+ROOT = Path(__file__).parents[1]
+METHODS = sorted(
+    file.relative_to(config_dir() / "method").with_suffix("") for file in config_dir().rglob("method/**/*.yaml")
+)
+TASKS = sorted(file.stem for file in (config_dir() / "task").glob("*.yaml"))
+PRIOR = random_mixture((3, 8, 8), components=2, seed=0)
+
+
+@pytest.mark.parametrize("choice", map(str, METHODS))
+def test_every_method_is_one(choice):
+    method = instantiate(option("method", choice)["sampler"])
+    assert isinstance(method, Method)
+    assert lacking(method, Method) == []
+    assert list(inspect.signature(method.restore).parameters) == ["y", "operator", "noise_std", "denoiser", "rng"]
+
+
+def test_every_baseline_has_a_configuration_of_its_own():
+    targets = {option("method", str(choice))["sampler"]["_target_"] for choice in METHODS}
+    files = {file.stem for file in (ROOT / "baselines").glob("*.py")} - {"__init__"}
+    assert files <= {target.split(".")[1] for target in targets if target.startswith("baselines.")}
+
+
+@pytest.mark.parametrize("choice", map(str, METHODS))
+def test_a_method_asks_the_denoiser_exactly_where_it_says_so(choice):
+    sampler = option("method", choice)["sampler"]
+    if "schedule" in sampler:
+        sampler["schedule"]["levels"] = 2
+    method = instantiate(sampler)
+    operator = instantiate(option("task", "sr4")["operator"])(image_shape=(3, 8, 8), dtype=torch.float64)
+    denoiser, noise = CountingDenoiser(PRIOR), ImageNoise(0, ["a"], "method")
+    y = operator.forward(torch.zeros(1, 3, 8, 8, dtype=torch.float64))
+    restored = method.restore(y, operator, 0.1, denoiser, noise)
+    assert restored.shape == (1, 3, 8, 8)
+    assert (denoiser.nfe > 0) == needs_prior(method) == needs_prior(get_class(sampler["_target_"]))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_operator_is_one(name):
+    shape = (1, 1, 32) if name == "random_projection" else (3, 64, 64)
+    operator = instantiate(option("task", name)["operator"])(image_shape=shape, dtype=torch.float32)
+    assert lacking(operator.for_images(["a"], 0), Operator) == []
+
+
+@pytest.mark.parametrize("images", [PhotoCrops("tune"), DrawnImages(PRIOR, 1, 1)], ids=lambda images: images.name)
+def test_data_sets_are_data_sets(images):
+    assert lacking(images, ImageSet) == []
+    image = images.load(images.ids[0])
+    assert (tuple(image.shape), image.dtype) == (images.image_shape, images.dtype)
+
+
+@pytest.mark.parametrize("prior", [PRIOR, load_edm_prior()], ids=["closed form", "network"])
+def test_priors_and_what_a_method_sees_of_them(prior):
+    assert lacking(prior, Prior) == []
+    assert lacking(CountingDenoiser(prior), Denoiser) == []
+    assert isinstance(ImageNoise(0, ["a"], "method"), Noise)
+
+
+def test_what_is_missing_is_named():
+    class Half:
+        name, title = "half", "half"
+
+    assert lacking(Half(), Metric) == ["__call__", "better", "digits", "unit"]
+    assert lacking(object(), Method) == ["restore"]
+    assert "image_shape" in lacking(Half(), ImageSet)

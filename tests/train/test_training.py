@@ -1,0 +1,47 @@
+import csv
+
+import torch
+
+from tests.priors.test_unet import TINY
+from vml_bench.priors.unet import EDMPrior, load_edm_prior
+from vml_bench.train.training import TrainingConfig, draw_sigma, train
+
+
+def fresh():
+    torch.manual_seed(0)
+    return EDMPrior(TINY, image_shape=(3, 64, 64))
+
+
+def config(steps):
+    return TrainingConfig(steps=steps, batch_size=2, every=2, warmup=2, decay=1e-9, bf16=False)
+
+
+def test_training_stopped_and_continued_ends_where_it_would_have(tmp_path):
+    straight, halved = tmp_path / "straight", tmp_path / "halved"
+    train(fresh(), config(4), straight, straight / "w.safetensors")
+    train(fresh(), config(2), halved, halved / "w.safetensors")
+    train(fresh(), config(4), halved, halved / "w.safetensors")
+    a, b = (torch.load(folder / "checkpoint.pt", weights_only=True)["prior"] for folder in (straight, halved))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(fresh().state_dict()[name], b[name]) for name in b)
+    assert load_edm_prior(halved / "w.safetensors").image_shape == (3, 64, 64)
+    steps = [int(row[0]) for row in csv.reader((halved / "log.csv").open())]
+    assert steps == [2, 4]
+
+
+def test_noise_levels_stay_in_range_and_reach_its_ends():
+    prior = fresh()
+    sigmas = draw_sigma(prior, TrainingConfig(batch_size=20_000), torch.Generator().manual_seed(0))
+    assert sigmas.min() >= prior.sigma_min * 0.999
+    assert sigmas.max() <= prior.sigma_max * 1.001
+    assert (sigmas < 0.01).float().mean() > 0.02
+    assert (sigmas > 20).float().mean() > 0.01
+    assert 0.2 < sigmas.median() < 0.4
+
+
+def test_the_rate_warms_up_holds_and_falls_to_zero():
+    schedule = TrainingConfig(steps=1000, warmup=100, decay=0.4, learning_rate=1.0)
+    assert schedule.rate(0) == 0.01
+    assert schedule.rate(300) == 1.0
+    assert abs(schedule.rate(800) - 0.5) < 1e-9
+    assert schedule.rate(999) < 0.003

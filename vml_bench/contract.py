@@ -1,0 +1,234 @@
+"""What the parts of the benchmark are to each other: all that a contributor must know.
+
+Images are float tensors (B, C, H, W) with values in [-1, 1]; σ counts on that scale. A part is any object that has
+these members; nothing need be inherited or registered. A configuration's `_target_` names the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """A denoiser D(x, σ) = E[x_0 | x_0 + σ n = x], n ~ N(0, I), for images in [-1, 1].
+
+    A learned prior also has `checkpoint`, the path of the file it was loaded from, and `network`, the module that does
+    the work.
+
+    Attributes:
+        sigma_min, sigma_max: smallest and largest noise level at which D may be asked.
+        image_shape: (C, H, W) of the images it knows.
+    """
+
+    sigma_min: float
+    sigma_max: float
+    image_shape: tuple[int, int, int]
+
+    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """D(x, σ): (B, C, H, W) -> (B, C, H, W); σ is one number, or one for each image, (B,)."""
+        ...
+
+
+class PullBack(Protocol):
+    """v ↦ Jᵀ v at one point, J = ∂D/∂x: a vector-Jacobian product."""
+
+    def __call__(self, v: Tensor, retain: bool = False) -> Tensor:
+        """Jᵀ v: (B, C, H, W) -> (B, C, H, W). `retain` keeps what a further call needs, and its memory."""
+        ...
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """A prior as a method sees it: every evaluation and every product is counted.
+
+    Attributes:
+        sigma_min, sigma_max, image_shape: the prior's.
+    """
+
+    sigma_min: float
+    sigma_max: float
+    image_shape: tuple[int, int, int]
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """D(x, σ) without gradient: (B, C, H, W) -> (B, C, H, W)."""
+        ...
+
+    def linearize(self, x: Tensor, sigma: float, jacobian: str = "reverse") -> tuple[Tensor, PullBack]:
+        """D(x, σ), and v ↦ Jᵀ v there."""
+        ...
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """The method's source of noise: each image's own stream, the same in any batch and on any device."""
+
+    def randn_like(self, x: Tensor) -> Tensor:
+        """N(0, I) of the shape, dtype and device of x (B, …)."""
+        ...
+
+
+@runtime_checkable
+class Operator(Protocol):
+    """A linear operator H = U diag(s) Vᵀ whose spectrum has the image's own shape; measures y = H x + σ_y n.
+
+    `vml_bench.operators.base.SpectralOperator` derives all of it but the first four methods. The class that a task
+    names is built with `image_shape` and `dtype` besides its own options.
+
+    Attributes:
+        image_shape: (C, H, W) of the images it takes.
+        singular_values: s ≥ 0, (C, H, W) or (B, C, H, W); exactly 0 on the null space.
+    """
+
+    image_shape: tuple[int, int, int]
+    singular_values: Tensor
+
+    def to_spectrum(self, x: Tensor) -> Tensor:
+        """Vᵀ x: (B, C, H, W) -> (B, C, H, W)."""
+        ...
+
+    def from_spectrum(self, c: Tensor) -> Tensor:
+        """V c: (B, C, H, W) -> (B, C, H, W)."""
+        ...
+
+    def measurement_to_spectrum(self, y: Tensor) -> Tensor:
+        """Uᵀ y on the support of s, 0 elsewhere: (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+    def spectrum_to_measurement(self, c: Tensor) -> Tensor:
+        """U c: (B, C, H, W) -> (B, *measurement)."""
+        ...
+
+    def forward(self, x: Tensor) -> Tensor:
+        """H x: (B, C, H, W) -> (B, *measurement)."""
+        ...
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Hᵀ y: (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+    def pinv(self, y: Tensor) -> Tensor:
+        """H⁺ y: (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+    def prox(self, x: Tensor, y: Tensor, noise_std: float, step: float) -> Tensor:
+        """argmin_z ‖z − x‖² / (2 step) + ‖y − H z‖² / (2 σ_y²): (B, C, H, W) -> (B, C, H, W)."""
+        ...
+
+    def residual(self, x: Tensor, y: Tensor) -> Tensor:
+        """‖y − H x‖ of each image: (B,)."""
+        ...
+
+    def measure(self, x: Tensor, noise_std: float, noise: Tensor) -> Tensor:
+        """y = H x + σ_y n: (B, C, H, W) -> (B, *measurement)."""
+        ...
+
+    def for_images(self, image_ids: Sequence[str], seed: int) -> Self:
+        """The operator for a batch of named images, which may have masks of their own."""
+        ...
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """A copy on a device."""
+        ...
+
+    def picture(self, y: Tensor) -> Tensor:
+        """The measurement as images to look at: (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """Restores images from their measurements. No batching, device, logging or seed is its business.
+
+    A method that never asks the denoiser says so with `needs_prior = False`: no prior is loaded for it, and images may
+    have any size that the operator takes. Its hyperparameters are best the fields of a frozen dataclass.
+    """
+
+    def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
+        """Restore a batch.
+
+        Args:
+            y: measurements, (B, *measurement).
+            operator: H, with these images' own masks.
+            noise_std: σ_y ≥ 0, images in [-1, 1].
+            denoiser: D; levels are to be taken between its sigma_min and sigma_max.
+            rng: the method's noise.
+
+        Returns:
+            Images (B, C, H, W) in [-1, 1], not clipped.
+        """
+        ...
+
+
+def needs_prior(method: object) -> bool:
+    """Whether a method asks the denoiser."""
+    return bool(getattr(method, "needs_prior", True))
+
+
+@runtime_checkable
+class ImageSet(Protocol):
+    """Images of one size, each under an id of its own. Inherit it for `dtype`, `scene` and `check`.
+
+    Attributes:
+        name: name under which results are filed.
+        ids: image ids in the order in which `runner.limit` takes them; each names a file.
+        image_shape: (C, H, W) of every image.
+        dtype: of the images, the operator and the measurements.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    dtype: torch.dtype = torch.float32
+
+    def load(self, image_id: str) -> Tensor:
+        """One image, (C, H, W) in [-1, 1], of `dtype`; raises `InputError` where it cannot be used."""
+        ...
+
+    def scene(self, image_id: str) -> str:
+        """The id under which an image's mask and measurement noise are drawn; its own, unless it is a repetition.
+
+        Images of one scene are equal and so are their measurements: what differs is the method's own noise.
+        """
+        return image_id
+
+    def check(self) -> None:
+        """Refuse, before anything is written, images that are missing or that two ids share; raises `InputError`."""
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Scores restorations against their originals, both as saved: clipped to [-1, 1], 256 levels.
+
+    What it says of itself is all that tables, figures, the page, `compare` and W&B need to know. It may also have
+    `cite`, keys of references.bib or BibTeX entries.
+
+    Attributes:
+        name: its column in every table, a Python identifier.
+        title: as printed.
+        better: +1 where more is better, −1 where less is, 0 where neither.
+        digits: digits after the point.
+        unit: printed behind the title; may be empty.
+    """
+
+    name: str
+    title: str
+    better: int
+    digits: int
+    unit: str
+
+    def __call__(self, image: Tensor, reference: Tensor) -> Tensor:
+        """(B,) scores of images (B, 3, H, W) against references (B, 3, H, W)."""
+        ...
+
+
+def lacking(part: object, contract: Any) -> list[str]:
+    """Names of the members of a contract that a part does not have."""
+    members = {name for name in (*vars(contract), *getattr(contract, "__annotations__", ())) if name[0] != "_"}
+    members |= {"__call__"} & set(vars(contract))
+    return sorted(name for name in members if not hasattr(part, name))

@@ -1,1 +1,0 @@
-"""Weights and data from elsewhere: what there is, where it comes from, and how it gets here whole."""

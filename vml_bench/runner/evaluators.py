@@ -1,0 +1,283 @@
+"""Evaluators: they score restorations, as pictures as they are saved or by distances to an exact answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vml_bench.contract import ImageSet, Operator, Prior
+from vml_bench.data.images import as_saved, read_picture, save_png
+from vml_bench.files import replacing
+from vml_bench.metrics import MetricSuite, Oracle
+from vml_bench.noise import image_generator
+from vml_bench.priors.exact_posterior import ExactPosterior
+from vml_bench.runner.trace import Trace
+from vml_bench.store.layout import OK, POSTERIOR, picture
+from vml_bench.store.store import Store
+
+PNG_END = b"IEND\xaeB`\x82"
+"""The name and the checksum of the last chunk of every PNG."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one cell on their way through it.
+
+    Attributes:
+        ids: image ids.
+        clean: (B, C, H, W) in [-1, 1], of the data set's dtype, as are operator and measurements.
+        operator: the task's operator, with these images' own masks.
+        y: measurements, (B, *measurement).
+    """
+
+    ids: list[str]
+    clean: Tensor
+    operator: Operator
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What a method made of a batch.
+
+    Attributes:
+        images: (B, C, H, W), finite or not.
+        residual: ‖y − H x‖, (B,).
+        expected: σ_y √rank(H), (B,) or (): the root mean square of ‖y − H x‖ for the true image and for posterior
+            samples.
+    """
+
+    images: Tensor
+    residual: Tensor
+    expected: Tensor
+
+
+Features = dict[str, dict[str, np.ndarray]]
+"""Features (d,) by network and image id."""
+
+
+def by_image(features: dict[str, np.ndarray], image_ids: Sequence[str]) -> Features:
+    """Features (B, d) by network, as features (d,) by network and image id."""
+    return {network: dict(zip(image_ids, vectors, strict=True)) for network, vectors in features.items()}
+
+
+def is_whole(png: Path) -> bool:
+    """Whether a PNG is there and ends as a PNG does."""
+    try:
+        with open(png, "rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except OSError:  # it is missing, or shorter than that
+        return False
+
+
+class Evaluator(Protocol):
+    """Scores what a method restored, and keeps what the scores are about."""
+
+    def open(self) -> None:
+        """A start begins: see what is kept already."""
+
+    def lost(self, image_ids: Sequence[str]) -> list[str]:
+        """Those of some finished images of which `prepare` kept something that is not there, or not whole, any more."""
+
+    def prepare(self, batch: Batch) -> None:
+        """Keep what is shared by all methods on these images."""
+
+    def watched(self, prior: Prior) -> Prior:
+        """The prior as the method shall see it, batch by batch."""
+
+    def healthy(self, batch: Batch, restoration: Restoration) -> list[bool]:
+        """Which images did not diverge."""
+
+    def score(self, batch: Batch, restoration: Restoration, kept: list[int]) -> tuple[list[dict[str, Any]], Features]:
+        """Score a batch: columns for each image, and the features of the images `kept`, those that did not diverge."""
+
+    def complete(self, image_ids: Sequence[str]) -> None:
+        """Add the scores and features that rows of finished images lack; what was kept of them is enough for it."""
+
+    def conclude(self) -> None:
+        """Do what takes all images of the run; they are merged."""
+
+
+class PictureEvaluator:
+    """Scores restorations as they are saved, against the originals, and keeps pictures of both and of measurements.
+
+    Args:
+        metrics: the scores.
+        store: of the run.
+        originals: store of the data set's originals.
+        measurements: folder of the problem's measurements.
+        digests: sha256 of each original's pixels, kept beside it.
+    """
+
+    def __init__(
+        self, metrics: MetricSuite, store: Store, originals: Store, measurements: Path, digests: Mapping[str, str]
+    ) -> None:
+        self._metrics = metrics
+        self._store = store
+        self._originals = originals
+        self._measurements = measurements
+        self._digests = digests
+
+    def open(self) -> None:
+        """See which originals are kept already."""
+        self._originals.open()
+
+    def lost(self, image_ids: Sequence[str]) -> list[str]:
+        """Those without an original, its features or a measurement."""
+        originals = set(self._originals.pending(image_ids, self._metrics.feature_names))
+        return [image_id for image_id in image_ids if image_id in originals or not self._measured(image_id)]
+
+    def _measured(self, image_id: str) -> bool:
+        return is_whole(picture(self._measurements, image_id))
+
+    def prepare(self, batch: Batch) -> None:
+        """Keep originals (pictures and features) and measurements, each once for all methods."""
+        shown = batch.operator.picture(batch.y)
+        for image_id, image in zip(batch.ids, shown, strict=True):
+            if not self._measured(image_id):
+                save_png(image, picture(self._measurements, image_id))
+        if new := self._originals.pending(batch.ids, self._metrics.feature_names):
+            clean = batch.clean[[batch.ids.index(image_id) for image_id in new]]
+            for image_id, image in zip(new, clean, strict=True):
+                self._originals.save_image(image_id, image)
+            features = by_image(self._metrics.features(as_saved(clean)), new)
+            rows = [{"image_id": image_id, "pixels": self._digests[image_id]} for image_id in new]
+            self._originals.commit(rows, features)
+
+    def watched(self, prior: Prior) -> Prior:
+        """The prior itself."""
+        return prior
+
+    def healthy(self, batch: Batch, restoration: Restoration) -> list[bool]:
+        """Which images are finite, and no further from the measurement than a grey image is.
+
+        The bound on ‖y − H x‖ is ‖Uᵀy‖ plus the noise's expected share.
+        """
+        finite = restoration.images.flatten(1).isfinite().all(dim=1)
+        grey = batch.operator.residual(torch.zeros_like(restoration.images), batch.y)
+        return (finite & (restoration.residual <= grey + restoration.expected)).tolist()
+
+    def score(self, batch: Batch, restoration: Restoration, kept: list[int]) -> tuple[list[dict[str, Any]], Features]:
+        """Save finite pictures and score the batch as it is saved."""
+        for image_id, image in zip(batch.ids, restoration.images, strict=True):
+            if torch.isfinite(image).all():
+                self._store.save_image(image_id, image)
+        saved = as_saved(restoration.images.nan_to_num(0.0, 0.0, 0.0))
+        scores = self._metrics(saved, as_saved(batch.clean))
+        features = self._metrics.features(saved[kept]) if kept else {}
+        return _columns(scores, len(batch.ids)), by_image(features, [batch.ids[i] for i in kept])
+
+    def complete(self, image_ids: Sequence[str]) -> None:
+        """Score saved pictures by the metrics and networks that were not asked for when they were made."""
+        wanted = set(image_ids)
+        rows = [row for row in self._store.rows() if row["image_id"] in wanted and row.get("status") == OK]
+        featured = set(self._store.finished(image_ids, self._metrics.feature_names))
+        for row in rows:
+            image_id = row["image_id"]
+            lacking = [name for name in self._metrics.names if row.get(name) is None or row[name] != row[name]]
+            if not lacking and image_id in featured:
+                continue
+            saved = read_picture(self._store.picture(image_id))[None]
+            scores = self._metrics(saved, read_picture(self._originals.picture(image_id))[None], lacking)
+            features = {} if image_id in featured else self._metrics.features(saved)
+            added = {name: float(value) for name, value in scores.items()}
+            self._store.commit([{**row, **added}], by_image(features, [image_id]))
+        self._store.merge()
+
+    def conclude(self) -> None:
+        """Merge what was added to the originals."""
+        self._originals.merge()
+
+
+class ExactEvaluator:
+    """Scores raw restorations against exact posteriors; their values are not confined to [-1, 1], so none is a picture.
+
+    Args:
+        metrics: the scores.
+        store: of the run.
+        images: the data set, several images a scene.
+        posterior: the exact posterior of what is measured of an image.
+        seed: of the exact samples that restorations are compared with.
+    """
+
+    def __init__(
+        self, metrics: Oracle, store: Store, images: ImageSet, posterior: Callable[[str], ExactPosterior], seed: int
+    ) -> None:
+        self._metrics = metrics
+        self._store = store
+        self._images = images
+        self._posterior = posterior
+        self._seed = seed
+        self._trace: Trace | None = None
+
+    def open(self) -> None:
+        """Nothing: the originals are drawn in closed form."""
+
+    def lost(self, image_ids: Sequence[str]) -> list[str]:
+        """None: nothing is kept."""
+        return []
+
+    def prepare(self, batch: Batch) -> None:
+        """Nothing: the images are drawn in closed form."""
+
+    def watched(self, prior: Prior) -> Prior:
+        """The prior, or one that remembers where it is asked, if trajectories are kept."""
+        self._trace = Trace(prior) if self._metrics.trajectories else None
+        return self._trace or prior
+
+    def healthy(self, batch: Batch, restoration: Restoration) -> list[bool]:
+        """Which images are finite; scores are medians and distances that a wrong answer shall count in."""
+        return restoration.images.flatten(1).isfinite().all(dim=1).tolist()
+
+    def score(self, batch: Batch, restoration: Restoration, kept: list[int]) -> tuple[list[dict[str, Any]], Features]:
+        """Score a batch against its posteriors."""
+        scores = self._metrics(restoration.images, [self._posterior(image_id) for image_id in batch.ids])
+        expected = restoration.expected
+        scores["residual_ratio"] = restoration.residual / torch.where(expected > 0, expected, torch.nan)
+        rows = [
+            {"scene": self._images.scene(image_id), **row}
+            for image_id, row in zip(batch.ids, _columns(scores, len(batch.ids)), strict=True)
+        ]
+        features = self._metrics.features(restoration.images[kept]) if kept else {}
+        if kept and self._trace:
+            features |= self._trace.features(kept)
+        return rows, by_image(features, [batch.ids[i] for i in kept])
+
+    def complete(self, image_ids: Sequence[str]) -> None:
+        """Nothing: every row has all scores against the posterior."""
+
+    def conclude(self) -> None:
+        """Bring the table of scenes up to date with the images that did not diverge, from what is on disk alone."""
+        scenes: dict[str, list[str]] = {}
+        for row in self._store.rows():
+            if row.get("status") == OK:
+                scenes.setdefault(self._images.scene(row["image_id"]), []).append(row["image_id"])
+        known = {row["scene"]: row for row in self._store.scenes()}
+        vectors = self._store.features("restored")
+        rows = []
+        for scene, ids in scenes.items():
+            row = known.get(scene)
+            if row is None or row["repeats"] != len(ids):
+                restored = torch.from_numpy(np.stack([vectors[image_id] for image_id in ids]))
+                generator = image_generator(self._seed, scene, "posterior")
+                scores = self._metrics.scene(restored, self._posterior(ids[0]), generator)
+                row = {"scene": scene, "repeats": len(ids), **scores}
+            rows.append(row)
+        self._store.write_scenes(rows)
+        if scenes and self._metrics.trajectories:
+            posteriors = {scene: self._posterior(ids[0]) for scene, ids in scenes.items()}
+            with replacing(self._store.folder / POSTERIOR) as partial:
+                np.savez(partial, **self._metrics.answers(posteriors))
+
+
+def _columns(scores: dict[str, Tensor], size: int) -> list[dict[str, float]]:
+    """Scores (B,) by name, as one dictionary per image."""
+    return [{name: float(values[i]) for name, values in scores.items()} for i in range(size)]

@@ -1,0 +1,149 @@
+"""The record of a run: how it was made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vml_bench.configuration import named_options, option
+from vml_bench.errors import InputError
+from vml_bench.files import write_json
+from vml_bench.identity import Form, form_of, name_of, settings_of
+from vml_bench.runner.cell import Cell, Identity, plain
+from vml_bench.runner.command import option_folders
+from vml_bench.runner.provenance import environment
+from vml_bench.store import layout
+
+FORMAT = 2
+"""Of the record; 1 had no problem, and named a run by the text of its configuration."""
+
+
+def identity_record(config: DictConfig, identity: Identity, columns: list[dict[str, Any]]) -> dict[str, Any]:
+    """The part of the record that says which run it is.
+
+    Args:
+        config: the composed configuration, or a run's own.
+        identity: what it asks and computes.
+        columns: what its own metrics declare.
+    """
+    prior = None
+    if identity.prior is not None:
+        prior = {"name": str(config.prior.name), "hash": name_of(identity.prior), "form": identity.prior}
+    return {
+        "format": FORMAT,
+        "run": name_of(identity.run),
+        "dataset": str(config.dataset.name),
+        "task": str(config.task.name),
+        "noise_std": float(config.task.noise_std),
+        "method": str(config.method.name),
+        "seed": int(config.seed),
+        "settings": settings(config.method, identity.method),
+        "problem": {"name": name_of(identity.problem), "form": identity.problem},
+        "prior": prior,
+        "form": identity.run,
+        "about": plain(config.method).get("about") or {},
+        "columns": columns,
+        "synthetic": prior is not None and bool(config.prior.get("synthetic", False)),
+    }
+
+
+def columns(cell: Cell) -> list[dict[str, Any]]:
+    """What the cell's own metrics declare, each with its form."""
+    nodes = plain(cell.config.metrics).get("extra") or []
+    return [{**column, "form": form_of(node)} for column, node in zip(cell.metrics.columns, nodes, strict=True)]
+
+
+def settings(method: Any, form: Form) -> dict[str, Any]:
+    """What a run's method has otherwise than the configuration that bears its name; nothing where there is none."""
+    name = str(method.name)
+    try:
+        known = next(option("method", name, [folder]) for folder in option_folders())
+    except (StopIteration, OSError, ValueError):
+        known = named_options("method").get(name)
+    if not known or "sampler" not in known:
+        return {}
+    try:
+        return settings_of(form, form_of(known["sampler"]))
+    except (ValueError, TypeError, AttributeError, ImportError):
+        return {}
+
+
+class Record:
+    """The record of a cell, kept up to date over all starts of the same run.
+
+    Args:
+        cell: the cell.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._environment = environment(cell.device)
+        self._identity = identity_record(cell.config, cell.identity, columns(cell))
+        self.further: dict[str, Any] = {}
+        """What is found out on the way."""
+        self._columns(read_earlier(cell.folder / layout.RECORD))
+
+    def write(self, seconds: float = 0.0) -> None:
+        """Write it, with `seconds` more of wall time than it says by now."""
+        cell = self._cell
+        with cell.store.alone():
+            earlier = read_earlier(cell.folder / layout.RECORD)
+            write_json(cell.folder / layout.RECORD, {**earlier, **self._content(earlier, seconds), **self.further})
+
+    def _content(self, earlier: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """What it says: of this start, and of the images and the time of all starts."""
+        cell = self._cell
+        began_with = {*earlier.get("ids", ()), *cell.ids}
+        environments, environment = earlier.get("environments", []), self._environment
+        if environments and not cell.store.pending(cell.mine):  # made none of this, or has said so at its beginning
+            environment = earlier["environment"]
+        elif environment not in environments:
+            environments = [*environments, environment]
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return {
+            **self._identity,
+            "columns": self._columns(earlier),
+            "command": cell.command or earlier.get("command"),
+            "date": earlier.get("date", now),
+            "ids": [image_id for image_id in cell.images.ids if image_id in began_with],
+            "weights": getattr(cell.prior, "origin", None),
+            "compute": {**asdict(cell.compute), "difference": cell.prior.difference},
+            "environment": environment,
+            "environments": environments,
+            "runner": OmegaConf.to_container(cell.config.runner, resolve=True),
+            "wall_seconds": earlier.get("wall_seconds", 0.0) + seconds,
+        }
+
+    def _columns(self, earlier: dict[str, Any]) -> list[dict[str, Any]]:
+        """What own metrics of all starts declare.
+
+        Raises:
+            InputError: one of the same name was computed with other settings.
+        """
+        now = {column["name"]: column for column in self._identity["columns"]}
+        for column in earlier.get("columns", []):
+            ours = now.setdefault(column["name"], column)
+            if ours.get("form") != column.get("form"):
+                raise InputError(
+                    f"metric '{column['name']}' of {self._cell.folder} was computed with other settings",
+                    "give the metric another name",
+                )
+        return list(now.values())
+
+
+def read_earlier(file: Path) -> dict[str, Any]:
+    """The record of earlier starts, and of other processes on the same run; empty where it is damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        print(f"{file} is damaged ({error}); written anew", file=sys.stderr)
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,102 @@
+"""What a tracker is, and that its failure is never the run's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+Row = dict[str, Any]
+"""An image's row, as a run's table has it."""
+
+
+class Tracker(Protocol):
+    """Follows one run after another.
+
+    Attributes:
+        name: as in `tracker=…`.
+        remedy: what to do where it failed.
+    """
+
+    name: str
+    remedy: str
+
+    def start(self, folder: Path) -> None:
+        """A run starts or goes on; its folder holds configuration, record and the rows of earlier starts."""
+
+    def images_done(self, rows: Sequence[Row]) -> None:
+        """The rows of these images are on disk now."""
+
+    def finish(self, failed: bool) -> None:
+        """The run has ended: all its images are done, or it was stopped (`failed`)."""
+
+
+class NoTracker:
+    """Tracks nothing."""
+
+    name = "none"
+    remedy = ""
+
+    def start(self, folder: Path) -> None:
+        """Nothing."""
+
+    def images_done(self, rows: Sequence[Row]) -> None:
+        """Nothing."""
+
+    def finish(self, failed: bool) -> None:
+        """Nothing."""
+
+
+class Guarded:
+    """A tracker that says once, in a line on stderr, that it failed, and is silent from then on.
+
+    Args:
+        tracker: the tracker.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.name, self.remedy = tracker.name, tracker.remedy
+        self._tracker: Tracker = tracker
+
+    def start(self, folder: Path) -> None:
+        """See `Tracker.start`."""
+        self._attempt(lambda: self._tracker.start(folder))
+
+    def images_done(self, rows: Sequence[Row]) -> None:
+        """See `Tracker.images_done`."""
+        self._attempt(lambda: self._tracker.images_done(rows))
+
+    def finish(self, failed: bool) -> None:
+        """See `Tracker.finish`."""
+        self._attempt(lambda: self._tracker.finish(failed))
+
+    def _attempt(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # whatever a tracker's library raises, the run goes on
+            self._tracker = NoTracker()
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            line = f"warning: tracker={self.name} stopped ({reason}); the run goes on. {self.remedy}"
+            tqdm.write(line, file=sys.stderr)
+
+
+@contextmanager
+def tracked(tracker: Tracker, folder: Path) -> Iterator[Guarded]:
+    """Track what is done in the block as one run; no failure of the tracker leaves the block.
+
+    Args:
+        tracker: the tracker.
+        folder: the run's, with configuration and record.
+    """
+    guarded = Guarded(tracker)
+    guarded.start(folder)
+    failed = True
+    try:
+        yield guarded
+        failed = False
+    finally:
+        guarded.finish(failed)

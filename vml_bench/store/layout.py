@@ -1,0 +1,143 @@
+"""What lies where in a results folder; the one place that knows its names.
+
+    README.md                                        says the same to whoever opens the folder
+    runs/<dataset>/<task>/<method>/<run>/
+        config.yaml                                  the resolved configuration
+        run.json                                     how the run was made: command, date, problem, prior, settings, …
+        images.parquet                               one row per image: scores, residual, nfe, vjp, seconds, status
+        features.npz                                 features of metric networks, by image
+        features_<network>.npz                       those that were computed later
+        oracle.parquet                               one row per scene, against an exact posterior
+        posterior.npz                                exact answers, where they are small enough to be drawn
+        recon/<image>.png                            restorations
+        parts/, claims, .lock                        while processes work on it
+    originals/<dataset>/<images>/<image>.png         the images of a data set, with images.parquet and features.npz
+    measurements/<dataset>/<task>/<problem>/<image>.png    what was measured of them
+
+<run>, <problem> and <images> are names by content (`vml_bench.identity`), so that no run can meet another's images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vml_bench.files import replacing
+
+CONFIG, RECORD = "config.yaml", "run.json"
+TABLE, FEATURES, SCENES, POSTERIOR = "images.parquet", "features.npz", "oracle.parquet", "posterior.npz"
+PICTURES, PARTS, CLAIMS, LOCK, PROGRESS = "recon", "parts", "claims", ".lock", "progress.csv"
+COMPLETED = "features_{network}.npz"
+"""Features of a network that were computed after the run, from its pictures."""
+RUNS, ORIGINALS, MEASUREMENTS = "runs", "originals", "measurements"
+ABOUT = "README.md"
+LEADERBOARD = "leaderboard.csv"
+
+OK, DIVERGED = "ok", "diverged"
+STATUSES = (OK, DIVERGED)
+"""Values of the column `status`."""
+EFFORT = ("nfe", "vjp", "seconds", "memory_mb")
+"""Columns that are numbers in every row, whatever became of the image."""
+
+TAKEN = {
+    "dataset": (RUNS, ORIGINALS, MEASUREMENTS, "references", "report", "sweeps", "wandb", LEADERBOARD, ABOUT.lower()),
+}
+"""Names that mean something else in a results folder."""
+
+README = """# Results
+
+| what | where |
+| --- | --- |
+| a restoration | `runs/<dataset>/<task>/<method>/<run>/recon/<image>.png` |
+| its scores | the row of that image in `images.parquet` beside `recon/` |
+| how it was made | `run.json` and `config.yaml` there; `vml-bench show <run>` prints it, and all paths |
+| the measurement | `measurements/<dataset>/<task>/<problem>/<image>.png` |
+| the original | `originals/<dataset>/<images>/<image>.png` |
+| tables, figures | `<dataset>/`, written by `vml-bench leaderboard` |
+
+`<run>`, `<problem>` and `<images>` are names by content: ten digits of a hash. `run.json` holds all three. Runs whose
+problem has the same name were asked the same question; only they stand in one table.
+"""
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run lies.
+
+    Attributes:
+        results: the results folder.
+        dataset, task, method, run: the names of the folders below <results>/runs.
+    """
+
+    results: Path
+    dataset: str
+    task: str
+    method: str
+    run: str
+
+    @classmethod
+    def of(cls, folder: Path) -> RunPlace:
+        """The place of a run's folder.
+
+        Raises:
+            ValueError: it lies in no runs/<dataset>/<task>/<method>/.
+        """
+        folder = Path(folder)
+        parts = folder.parts
+        if len(parts) < 5 or parts[-5] != RUNS:
+            folder = folder.resolve()
+            parts = folder.parts
+        if len(parts) < 5 or parts[-5] != RUNS:
+            raise ValueError(f"{folder} is no <results>/{RUNS}/<dataset>/<task>/<method>/<run>")
+        return cls(folder.parents[4], *parts[-4:])
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.results / RUNS / self.dataset / self.task / self.method / self.run
+
+    @property
+    def label(self) -> str:
+        """ "<dataset>/<task>/<method>/<run>"."""
+        return f"{self.dataset}/{self.task}/{self.method}/{self.run}"
+
+
+def originals(results: str | Path, dataset: str, images: str) -> Path:
+    """The folder of a data set's images: pictures, hashes and features."""
+    return Path(results, ORIGINALS, dataset, images)
+
+
+def measurements(results: str | Path, dataset: str, task: str, problem: str) -> Path:
+    """The folder of the pictures of a problem's measurements."""
+    return Path(results, MEASUREMENTS, dataset, task, problem)
+
+
+def run_folders(results: str | Path, dataset: str = "*") -> list[Path]:
+    """The folders of a data set's runs, or of all, readable or not, by name."""
+    root = Path(results, RUNS)
+    found = sorted(root.glob(f"{dataset}/*/*/*")) if dataset == "*" else sorted((root / dataset).glob("*/*/*"))
+    return [folder for folder in found if folder.is_dir() and not folder.name.startswith(".")]
+
+
+def datasets(results: str | Path) -> list[str]:
+    """Names of the data sets that have runs."""
+    root = Path(results, RUNS)
+    return sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+
+
+def is_folder_name(name: object) -> bool:
+    """Whether a name is that of one folder, and leads to none above or below."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
+
+
+def picture(folder: Path, image_id: str) -> Path:
+    """A picture of an image in a folder of pictures."""
+    return folder / f"{image_id}.png"
+
+
+def write_readme(results: str | Path) -> None:
+    """Say in a results folder what lies where, unless something does already."""
+    file = Path(results, ABOUT)
+    if not file.exists():
+        with replacing(file) as partial:
+            partial.write_text(README, encoding="utf-8")

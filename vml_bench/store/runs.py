@@ -1,0 +1,456 @@
+"""The one reader of runs: what a run is, from its record, and what lies in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vml_bench.cards import Card, card
+from vml_bench.configuration import read_config, read_record
+from vml_bench.errors import InputError
+from vml_bench.identity import flat, in_words
+from vml_bench.store import layout, parts
+from vml_bench.store.features import Features, read_features
+
+UNREADABLE = (*parts.DAMAGED, OverflowError)
+"""What reading a run raises where a file is missing, broken, or lacks what the contract says it holds."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a run was asked (`vml_bench.identity.problem_form`). Two runs compare where their problems are equal.
+
+    Attributes:
+        dataset, task: the names under which it is filed.
+        name: its name by content.
+        form: images, operator, noise_std, seed.
+    """
+
+    dataset: str
+    task: str
+    name: str
+    form: Mapping[str, Any] = field(compare=False, hash=False, repr=False)
+
+    @property
+    def noise_std(self) -> float:
+        """σ_y, images in [-1, 1]."""
+        return float(self.form["noise_std"])
+
+    @property
+    def seed(self) -> int:
+        """Of masks, measurement noise and the methods' own noise."""
+        return int(self.form["seed"])
+
+    @property
+    def images(self) -> str:
+        """The name of its set of images."""
+        return str(self.form["images"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: a method on a problem, over the images it has finished.
+
+    What it is stands in memory. Its images, features and scenes are read when they are first asked for, which raises
+    one of `UNREADABLE` where that cannot be done, and stay with this object; `each` goes over many runs without
+    keeping more than one run's.
+
+    Attributes:
+        folder: its folder.
+        problem: what it was asked.
+        method: the method's name.
+        settings: what the method has otherwise than its configuration, by dotted key.
+        form: what it computed (`vml_bench.identity.run_form`).
+        prior: "name@hash" of its prior; empty for a method that asks none.
+        name: its name by content, and the folder's.
+        synthetic: its images or its weights are made up, so its numbers mean nothing.
+        asked: ids of the images it was asked for.
+        about: what its configuration says of the method.
+        columns: what its own metrics declare.
+    """
+
+    folder: Path
+    problem: Problem
+    method: str
+    settings: Mapping[str, Any] = field(hash=False)
+    form: Mapping[str, Any] = field(hash=False, repr=False)
+    prior: str
+    name: str
+    synthetic: bool
+    asked: tuple[str, ...] = field(repr=False)
+    about: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    columns: tuple[Mapping[str, Any], ...] = field(default=(), hash=False, repr=False)
+
+    @property
+    def dataset(self) -> str:
+        """The name under which its data set is filed."""
+        return self.problem.dataset
+
+    @property
+    def task(self) -> str:
+        """The name under which its task is filed."""
+        return self.problem.task
+
+    @property
+    def noise_std(self) -> float:
+        """σ_y, images in [-1, 1]."""
+        return self.problem.noise_std
+
+    @property
+    def seed(self) -> int:
+        """Of masks, measurement noise and the method's own noise."""
+        return self.problem.seed
+
+    @property
+    def results(self) -> Path:
+        """The results folder."""
+        return layout.RunPlace.of(self.folder).results
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        return read_config(self.folder / layout.CONFIG)
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """How it was made."""
+        return read_record(self.folder / layout.RECORD)
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """One row per image, in the order in which the images were asked for."""
+        return _read_images(self.folder, self.asked)
+
+    @cached_property
+    def features(self) -> Features:
+        """Of its restorations."""
+        return read_features(self.folder)
+
+    @cached_property
+    def scenes(self) -> pd.DataFrame | None:
+        """One row per scene; None for a run that is not scored against an exact posterior."""
+        table = self.folder / layout.SCENES
+        return pd.read_parquet(table) if table.is_file() else None
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Ids of the images it was asked for."""
+        return self.asked
+
+    @cached_property
+    def card(self) -> Card:
+        """What is said of its method."""
+        return card(self.method, self.about)
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Sort key: by task, noise level, problem and method."""
+        return self.task, self.noise_std, self.problem.name, self.card.place, in_words(self.all_settings), self.name
+
+    @property
+    def all_settings(self) -> dict[str, Any]:
+        """`settings`, and how the network was computed where not plainly."""
+        compute = {f"compute.{key}": value for key, value in self.form.get("compute", {}).items()}
+        return {**self.settings, **compute}
+
+    @property
+    def label(self) -> str:
+        """The run in words."""
+        return f"{self.task} at noise_std {self.noise_std:g}, {self.method} ({self.name})"
+
+    @cached_property
+    def good(self) -> pd.DataFrame:
+        """The rows of the images that did not diverge; `images` itself where none did."""
+        good = self.images["status"] == layout.OK
+        return self.images if good.all() else self.images[good]
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is scored against an exact posterior."""
+        return "reference" in self.problem.form
+
+    def picture(self, image_id: str) -> Path:
+        """Where the restoration of an image lies."""
+        return layout.picture(self.folder / layout.PICTURES, image_id)
+
+    def original(self, image_id: str) -> Path:
+        """Where the original of an image lies."""
+        return layout.picture(self.originals, image_id)
+
+    def measurement(self, image_id: str) -> Path:
+        """Where the picture of an image's measurement lies."""
+        return layout.picture(self.measurements, image_id)
+
+    @property
+    def originals(self) -> Path:
+        """The folder of its originals."""
+        return layout.originals(self.results, self.dataset, self.problem.images)
+
+    @property
+    def measurements(self) -> Path:
+        """The folder of its measurements' pictures."""
+        return layout.measurements(self.results, self.dataset, self.task, self.problem.name)
+
+
+def open_run(folder: Path) -> Run:
+    """What a run is, from its record; its images are still to be read.
+
+    Raises:
+        One of `UNREADABLE`.
+    """
+    folder = Path(folder)
+    for required in (layout.CONFIG, layout.RECORD):
+        if not (folder / required).is_file():
+            raise ValueError(f"{required} is missing")
+    if not parts.table(folder).is_file() and not parts.part_files(folder):
+        raise ValueError(f"{layout.TABLE} is missing")
+    return run_of(folder, read_record(folder / layout.RECORD))
+
+
+def run_of(folder: Path, record: Mapping[str, Any]) -> Run:
+    """The run that a record tells of.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is none of this version's, or lacks something.
+    """
+    if "problem" not in record:
+        raise ValueError("it was made by an older version; `python -m vml_bench.migrate RESULTS` renames it")
+    problem = record["problem"]
+    prior = record.get("prior")
+    for name in (record["dataset"], record["task"], problem["name"], problem["form"]["images"]):
+        if not layout.is_folder_name(name):  # a record that was handed around may lead out of the folder
+            raise ValueError(f"it names a folder {name!r}")
+    return Run(
+        folder=folder,
+        problem=Problem(str(record["dataset"]), str(record["task"]), str(problem["name"]), dict(problem["form"])),
+        method=str(record["method"]),
+        settings=dict(record.get("settings", {})),
+        form=dict(record["form"]),
+        prior=f"{prior['name']}@{str(prior['hash'])[:8]}" if prior else "",
+        name=folder.name,
+        synthetic=bool(record.get("synthetic", False)),
+        asked=_held_once(tuple(map(str, record["ids"]))),
+        about=dict(record.get("about") or {}),
+        columns=tuple(record.get("columns") or ()),
+    )
+
+
+def read_run(folder: Path) -> Run:
+    """Read one run folder, all of it.
+
+    Raises:
+        One of `UNREADABLE`.
+    """
+    run = open_run(folder)
+    for read in ("images", "features", "scenes"):
+        getattr(run, read)
+    return run
+
+
+def read_runs(results_dir: str | Path, dataset: str) -> tuple[list[Run], list[str]]:
+    """Every run of a data set whose images can be read; they are read for that, and again when they are asked for.
+
+    Args:
+        results_dir: the results folder.
+        dataset: name under which the runs are filed.
+
+    Returns:
+        The runs, by task, noise level, problem and method; and a line for each folder that had to be left out.
+
+    Raises:
+        InputError: there is no readable run.
+    """
+    runs, warnings = [], []
+    for folder in layout.run_folders(results_dir, dataset):
+        try:
+            run = open_run(folder)
+            replace(run).images  # noqa: B018
+        except UNREADABLE as error:
+            warnings.append(left_out(folder, error))
+        else:
+            runs.append(run)
+    if not runs:
+        raise no_run(results_dir, dataset, warnings)
+    return sorted(runs, key=lambda run: run.place), warnings
+
+
+def select_runs(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tuple[list[Run], list[str]]:
+    """`read_runs` without the synthetic ones, unless they are asked for; a warning says how many were left out.
+
+    Raises:
+        InputError: there is no readable run, or every run is synthetic and those were not asked for.
+    """
+    runs, warnings = read_runs(results_dir, dataset)
+    kept = [run for run in runs if synthetic or not run.synthetic]
+    return kept, warnings + hidden(dataset, len(runs) - len(kept), len(kept))
+
+
+def hidden(dataset: str, left_out: int, shown: int) -> list[str]:
+    """A line that says how many synthetic runs are not shown; an error where they are all that there is."""
+    if not shown:
+        raise InputError(f"every run of '{dataset}' is synthetic ({left_out})", "add --synthetic to show them")
+    return [f"{left_out} synthetic run{'s' * (left_out > 1)} left out (--synthetic shows them)"] if left_out else []
+
+
+def each(runs: Iterable[Run]) -> Iterator[Run]:
+    """Yields fresh copies, so that only one run's data is in memory."""
+    return map(replace, runs)
+
+
+def by_problem(runs: Iterable[Run]) -> dict[Problem, list[Run]]:
+    """The runs of each problem, in order."""
+    groups: dict[Problem, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.problem, []).append(run)
+    return groups
+
+
+def differences(problems: Sequence[Problem]) -> dict[Problem, str]:
+    """What tells each problem from the others of its task and noise level, "factor 2"; empty where it is alone."""
+    found: dict[Problem, str] = {}
+    for problem in problems:
+        kin = [
+            p
+            for p in problems
+            if (p.dataset, p.task, p.noise_std) == (problem.dataset, problem.task, problem.noise_std)
+        ]
+        forms = {other: _told(other) for other in dict.fromkeys(kin)}
+        own = forms[problem]
+        keys = [key for key in own if any(other.get(key) != own[key] for other in forms.values())]
+        lost = [key for other in forms.values() for key in other if key not in own]
+        words = [f"{key} {in_words({'': own[key]})[1:]}" for key in keys]
+        words += [f"no {key}" for key in dict.fromkeys(lost)] if not words else []
+        found[problem] = ", ".join(words)
+    return found
+
+
+def _told(problem: Problem) -> dict[str, Any]:
+    """What a problem is, by words that a heading can show."""
+    form = flat({"operator": problem.form.get("operator", {}), "reference": problem.form.get("reference", {})})
+    told = {key.removeprefix("operator."): value for key, value in form.items()}
+    return {**told, "seed": problem.form.get("seed"), "images": problem.form.get("images")}
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """How the runs of one problem are called in a table: the method and what is its own.
+
+    That is the settings it has otherwise than its configuration, the way of computing and the prior where the table
+    has more than one, and, where two would still be called alike, the settings that tell them apart, or their names.
+    """
+    priors = {run.prior for run in runs if run.prior}
+    computes = {in_words(run.form.get("compute", {})) for run in runs if run.prior}
+    names = []
+    for run in runs:
+        words = [in_words(run.settings)] if run.settings else []
+        if run.prior and len(computes) > 1:
+            words.append(in_words(run.form.get("compute", {})) or "float32")
+        if run.prior and len(priors) > 1:
+            words.append(run.prior)
+        names.append(" · ".join([run.method, *words]))
+    for name in {name for name in names if names.count(name) > 1}:
+        places = [i for i, other in enumerate(names) if other == name]
+        forms = [flat({"": runs[i].form.get("method", {})}) for i in places]
+        keys = [key for key in forms[0] if len({str(form.get(key)) for form in forms}) > 1]
+        for i, form in zip(places, forms, strict=True):
+            told = in_words({key.lstrip("."): form[key] for key in keys if key in form})
+            names[i] = f"{name} · {told}" if told else name
+    return [f"{name} ({run.name})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)]
+
+
+def left_out(folder: Path, error: BaseException) -> str:
+    """A line for a run that cannot be read."""
+    return f"{'/'.join(folder.parts[-3:])} left out: {_reason(error, folder)}"
+
+
+def no_run(results_dir: str | Path, dataset: str, warnings: Iterable[str]) -> InputError:
+    """The error where no run can be read, with a line for each that was tried."""
+    root = Path(results_dir, layout.RUNS)
+    found = f"no run of '{dataset}' under {root}" + "".join(f"; {line}" for line in warnings)
+    return InputError(found, f"vml-bench run dataset={dataset} task=sr4 method=vml_map_pre")
+
+
+def datasets(results_dir: str | Path, dataset: str | None = None) -> list[str]:
+    """Names of the data sets that have runs, or just `dataset`.
+
+    Raises:
+        InputError: there are no runs.
+    """
+    if dataset is not None:
+        return [dataset]
+    found = layout.datasets(results_dir)
+    if not found:
+        raise InputError(
+            f"no run under {Path(results_dir, layout.RUNS)}",
+            "vml-bench run dataset=photos64 task=sr4 method=vml_map_pre",
+        )
+    return found
+
+
+def find_run(results_dir: str | Path, which: str) -> Path:
+    """The folder of a run by its folder, its name, or the first digits of its name.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    folder = Path(which)
+    if (folder / layout.RECORD).is_file():
+        return folder
+    found = [path for path in layout.run_folders(results_dir) if path.name.startswith(which)] if which else []
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(
+            f"no run '{which}' under {results_dir}",
+            "give a run's folder or its name; `vml-bench leaderboard` lists them",
+        )
+    some = ", ".join("/".join(path.parts[-4:]) for path in found[:5])
+    raise InputError(f"'{which}' means {len(found)} runs ({some} …)", "give more digits, or the folder")
+
+
+def _read_images(folder: Path, asked: Sequence[str]) -> pd.DataFrame:
+    """Rows of all images, merged or not, those of `asked` first and in that order."""
+    unmerged = parts.part_files(folder)
+    images = _read_merged(folder)
+    if unmerged or images is None:
+        images = parts.read_rows(folder)
+        images["image_id"] = images["image_id"].astype(str)
+    if unknown := sorted(set(images["status"].unique()) - set(layout.STATUSES), key=str):
+        raise ValueError(f"{layout.TABLE} has the status '{unknown[0]}'")
+    position = {image_id: i for i, image_id in enumerate(asked)}
+    order = np.array([position.get(image_id, len(position)) for image_id in images["image_id"].tolist()])
+    if (np.diff(order) >= 0).all():
+        return images
+    return images.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+
+
+def _read_merged(folder: Path) -> pd.DataFrame | None:
+    """The merged table, each image once; None where there is none yet."""
+    try:
+        merged = parts.read_table(folder)
+    except KeyError as error:
+        raise ValueError(f"{layout.TABLE} lacks the column {error.args[0]}") from error
+    if merged is None:
+        return None
+    if "status" not in merged:
+        raise ValueError(f"{layout.TABLE} lacks the column status")
+    if len(twice := merged.loc[merged["image_id"].duplicated(), "image_id"]):
+        raise ValueError(f"{layout.TABLE} lists '{twice.iloc[0]}' twice")
+    return merged
+
+
+@lru_cache(maxsize=64)
+def _held_once(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """The same object for equal ids: thousands of runs on the same images hold their names once."""
+    return ids
+
+
+def _reason(error: BaseException, folder: Path) -> str:
+    if isinstance(error, KeyError):
+        return f"it lacks the key {error}"
+    return " ".join(str(error).replace(f"{folder}/", "").split()) or type(error).__name__

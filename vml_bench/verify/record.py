@@ -1,0 +1,92 @@
+"""Checks of what a run's folder says that the run is: its record by itself, and its configuration beside that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vml_bench.identity import flat, name_of, shown
+from vml_bench.store import layout
+from vml_bench.verify.findings import Finding, Problem
+from vml_bench.verify.folder import RunKept, Unreadable
+
+Differing = Iterator[tuple[str, Any, Any]]
+"""A key, the value that stands there, and the one that should."""
+
+
+def check_record(kept: RunKept) -> Iterator[Finding]:
+    """The record is of the run that its folder is named by, and does not contradict itself."""
+    file = kept.folder / layout.RECORD
+    if isinstance(kept.run, Unreadable):
+        yield Problem(file, kept.run.reason)
+        return
+    for key, said, fact in contradictions(kept):
+        if said != fact:
+            yield Problem(file, f"says {key}={shown(said)}, the run is of {shown(fact)}")
+    if len(set(kept.asked)) < len(kept.asked):
+        yield Problem(file, "lists an image twice")
+
+
+def contradictions(kept: RunKept) -> Differing:
+    """What a record says twice, differing or not: in words, in forms, and by its folder's name."""
+    record, run, place = kept.record, kept.run, kept.place
+    problem, prior = run.problem, record.get("prior") or {}
+    for key in ("run", "dataset", "task", "method"):
+        yield key, record.get(key), getattr(place, key)
+    yield "form", name_of(record["form"]), place.run
+    yield "problem.name", problem.name, name_of(record["problem"]["form"])
+    yield "form.problem", run.form.get("problem"), problem.name
+    yield "prior.hash", prior.get("hash"), name_of(prior["form"]) if "form" in prior else None
+    yield "form.prior", run.form.get("prior"), prior.get("hash")
+    for key in ("noise_std", "seed"):
+        yield key, record.get(key), problem.form.get(key)
+    of_method = flat({"": run.form.get("method", {})})
+    for key, value in run.settings.items():
+        yield f"settings.{key}", value, of_method.get("" if key == "sampler" else f".{key}")
+
+
+def check_config(kept: RunKept) -> Iterator[Finding]:
+    """The configuration is that of this run: what folder and record tell of it stands there too.
+
+    Nothing that a configuration names is imported. An option that the record leaves out, because it changes nothing at
+    its value or says where a file lies, is not compared, nor is what says which images are read.
+    """
+    file = kept.folder / layout.CONFIG
+    if isinstance(kept.config, Unreadable):
+        yield Problem(file, kept.config.reason)
+        return
+    for key, said, fact in differing(kept.config, told_of_config(kept)):
+        yield Problem(file, f"says {key}={shown(said)}, the run is of {shown(fact)}")
+
+
+def told_of_config(kept: RunKept) -> dict[str, Any]:
+    """What folder and record tell of the configuration, forms in place of nodes."""
+    place, run, record = kept.place, kept.run, kept.record
+    told: dict[str, Any] = {group: {"name": getattr(place, group)} for group in ("dataset", "task", "method")}
+    if isinstance(run, Unreadable):
+        return told
+    problem, prior = run.problem.form, record.get("prior")
+    told |= {"seed": problem.get("seed"), "compute": record.get("compute", {})}
+    told["task"] |= {"noise_std": problem.get("noise_std"), "operator": problem.get("operator")}
+    told["method"] |= {"sampler": run.form.get("method")}
+    told |= {"prior": {"name": prior.get("name"), "model": prior.get("form")}} if prior else {}
+    return told | ({"metrics": problem["reference"]} if run.exact else {})
+
+
+def differing(config: Any, told: Any, key: str = "") -> Differing:
+    """Where a configuration says otherwise than what is told of it; what either leaves out is passed over."""
+    if isinstance(config, Mapping) and isinstance(config.get("_target_"), str):
+        name = config["_target_"].rpartition(".")[2]
+        if not isinstance(told, Mapping) or name not in told:
+            yield f"{key}._target_", config["_target_"], ", ".join(told) if isinstance(told, Mapping) else told
+            return
+        told = told[name]
+    if isinstance(config, Mapping) and isinstance(told, Mapping):
+        for name, value in config.items():
+            if name in told:
+                yield from differing(value, told[name], f"{key}.{name}".lstrip("."))
+    elif isinstance(config, list) and isinstance(told, list) and len(config) == len(told):
+        for i, pair in enumerate(zip(config, told, strict=True)):
+            yield from differing(*pair, f"{key}.{i}")
+    elif config != told and (config == config or told == told):  # two that are no numbers are alike
+        yield key, config, told
