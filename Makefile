@@ -73,11 +73,11 @@ test-slow: install ## run the slow, full-size checks
 	$(BIN)/python -m pytest -m slow
 
 faults: install ## kill, fill, truncate, starve … real runs hundreds of times; writes results/durability.md
-	$(BIN)/python -m tests.faults $(ARGS)
+	$(BIN)/python -m benchmarks.faults $(ARGS)
 
 bench: install ## measure time and memory against the network's own, and against deepinv; writes results/performance
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
-	$(BIN)/python -m tests.benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.performance $(ARGS)
 
 lint: install ## check style, and that imports climb nowhere
 	$(BIN)/ruff check .

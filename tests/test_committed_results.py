@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vml_bench.analysis.leaderboard import build
 from vml_bench.columns import EFFORT, METRICS
-from vml_bench.leaderboard import build
 from vml_bench.migrate import unpack
 from vml_bench.runner.cell import assemble
 from vml_bench.runner.run import run_cell

@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from vml_bench.analysis.leaderboard import build
 from vml_bench.errors import InputError
-from vml_bench.leaderboard import build
 from vml_bench.priors.unet import shipped_checkpoint
 from vml_bench.runner.cell import assemble
 from vml_bench.runner.run import run_cell
@@ -116,7 +116,7 @@ def test_other_settings_are_in_the_label(cell_config, tmp_path):
 def test_another_number_of_images_is_said_in_the_row(cell_config, tmp_path):
     for method, limit in (("pinv", 2), ("wiener", 4)):
         run_cell(cell_config("task=sr4", f"method={method}", f"runner.limit={limit}"))
-    from vml_bench.leaderboard import format_table
+    from vml_bench.analysis.leaderboard import format_table
 
     text = format_table(build(tmp_path, "photos64")[0])
     assert "2 of 4 ⚠" in text

@@ -6,7 +6,7 @@ A method's own YAML says it, under `about`; whoever wrote the method wrote that.
       title: DDRM                     # as papers write it
       family: spectral                # methods of a family share a colour
       authors: Kawar, Elad, Ermon, Song (NeurIPS 2022)
-      cite: [kawar2022ddrm]           # keys of vml_bench/references.bib, or BibTeX entries
+      cite: [kawar2022ddrm]           # keys of vml_bench/analysis/references.bib, or BibTeX entries
       order: 40                       # place in tables and legends
       colour: blue                    # one of COLOURS, or "#rrggbb"
       marker: o                       # one of MARKERS

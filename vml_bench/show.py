@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vml_bench.analysis.leaderboard.render import printed
 from vml_bench.columns import Column, columns_of
 from vml_bench.errors import InputError
 from vml_bench.identity import flat, in_words
-from vml_bench.leaderboard.render import printed
 from vml_bench.runner.command import again
 from vml_bench.store.layout import CONFIG, DIVERGED, RECORD, RunPlace
 from vml_bench.store.parts import table

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.benchmarks.before_after import compared
-from tests.benchmarks.cells import bare_passes, configured, families, method_configs, shortened
-from tests.benchmarks.paired import Interval, Timings, Work, interleave
-from tests.benchmarks.quality import best, front, with_seconds
-from tests.benchmarks.record import Benchmark, Table, write
+from benchmarks.performance.before_after import compared
+from benchmarks.performance.cells import bare_passes, configured, families, method_configs, shortened
+from benchmarks.performance.paired import Interval, Timings, Work, interleave
+from benchmarks.performance.quality import best, front, with_seconds
+from benchmarks.performance.record import Benchmark, Table, write
 from vml_bench.priors.unet import load_edm_prior
 
 CPU = torch.device("cpu")

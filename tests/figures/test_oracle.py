@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.run_folders import problem_form, write_oracle_run, write_run
+from vml_bench.analysis.leaderboard import build
 from vml_bench.cli import main
 from vml_bench.errors import InputError
 from vml_bench.figures.oracle import (
@@ -20,7 +21,6 @@ from vml_bench.figures.oracle import (
     trajectories,
     write_oracle_figures,
 )
-from vml_bench.leaderboard import build
 from vml_bench.store.runs import read_runs
 
 

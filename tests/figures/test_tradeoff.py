@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from tests.run_folders import write_run
+from vml_bench.analysis.leaderboard import build
 from vml_bench.cards import Card, card
 from vml_bench.errors import InputError
 from vml_bench.figures import tradeoff
 from vml_bench.figures.labels import overlap, place
 from vml_bench.figures.tradeoff import Point, front, read_point, tradeoff_figure, write_tradeoffs
-from vml_bench.leaderboard import build
 from vml_bench.store import layout
 
 

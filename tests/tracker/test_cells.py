@@ -7,7 +7,7 @@ import pytest
 import wandb
 
 from tests.tracker.conftest import WHICH, OfflineRun, waiting
-from vml_bench.leaderboard import build
+from vml_bench.analysis.leaderboard import build
 from vml_bench.runner.cell import assemble
 from vml_bench.runner.run import Run, run_cell
 from vml_bench.store import layout

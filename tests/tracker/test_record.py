@@ -8,7 +8,7 @@ import pytest
 
 from tests.run_folders import write_reference, write_run
 from tests.tracker.conftest import WHICH
-from vml_bench.leaderboard import build
+from vml_bench.analysis.leaderboard import build
 from vml_bench.runner.tracking import tracked
 from vml_bench.store import layout
 from vml_bench.store.runs import open_run, read_run

@@ -8,10 +8,10 @@ from PIL import Image
 
 from tests.run_folders import write_reference, write_run
 from tests.tracker.conftest import WHICH, OfflineRun, waiting
+from vml_bench.analysis.leaderboard import build
+from vml_bench.analysis.published import Claim, Published
 from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
-from vml_bench.leaderboard import build
-from vml_bench.published import Claim, Published
 from vml_bench.runner.tracking import tracked
 from vml_bench.store import layout
 from vml_bench.store.runs import open_run

@@ -12,7 +12,7 @@ from vml_bench.errors import InputError, raise_all
 if TYPE_CHECKING:  # what starts fast imports late
     from pandas import DataFrame
 
-    from vml_bench.published import Published
+    from vml_bench.analysis.published import Published
 
 
 def leaderboard(arguments: argparse.Namespace) -> None:
@@ -22,10 +22,10 @@ def leaderboard(arguments: argparse.Namespace) -> None:
         InputError: nothing to show, features asked for whose weights are not at hand, or a data set about which
             nothing is published.
     """
-    from vml_bench import leaderboard as tables
+    from vml_bench.analysis import leaderboard as tables
+    from vml_bench.analysis.published import read_published
     from vml_bench.figures import write_figures, write_tradeoffs
     from vml_bench.figures.oracle import write_oracle_figures
-    from vml_bench.published import read_published
     from vml_bench.runner.device import choose_device
 
     results: Path = arguments.results
@@ -68,7 +68,7 @@ def leaderboard(arguments: argparse.Namespace) -> None:
 
 def published(claims: Published, results: Path, dataset: str | None, frames: dict[str, DataFrame]) -> list[Path]:
     """Compare leaderboards with what papers claim; print and write the comparison, and return its paths."""
-    from vml_bench.published import compare, format_comparison, write_comparison
+    from vml_bench.analysis.published import compare, format_comparison, write_comparison
 
     written = []
     for name in [dataset] if dataset else claims.names(list(frames)):
@@ -82,7 +82,7 @@ def published(claims: Published, results: Path, dataset: str | None, frames: dic
 
 def tuning(arguments: argparse.Namespace) -> None:
     """Print and write what a tuning sweep found: every setting of every method, the best first."""
-    from vml_bench.leaderboard.tuning import tuning_table, write_tuning
+    from vml_bench.analysis.leaderboard.tuning import tuning_table, write_tuning
 
     frame = tuning_table(arguments.results, arguments.dataset)
     print(frame.to_markdown(index=False, floatfmt=".3f"))
@@ -91,8 +91,8 @@ def tuning(arguments: argparse.Namespace) -> None:
 
 def track(arguments: argparse.Namespace) -> None:
     """Log what is on disk, and what papers claim, in W&B; what is logged already is not logged again."""
-    from vml_bench.leaderboard.render import escape_terminal
-    from vml_bench.published import read_published
+    from vml_bench.analysis.leaderboard.render import escape_terminal
+    from vml_bench.analysis.published import read_published
     from vml_bench.tracker.track import track as track_results
     from vml_bench.tracker.workspace import Workspace
 
@@ -106,7 +106,7 @@ def track(arguments: argparse.Namespace) -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Print by one metric, and write by all, which methods of each problem are apart and which are tied."""
-    from vml_bench import comparison
+    from vml_bench.analysis import comparison
     from vml_bench.store.runs import datasets
 
     written, failures = [], []
@@ -129,7 +129,7 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def cite(arguments: argparse.Namespace) -> None:
     """Print BibTeX of the methods, priors, metrics and data sets of the runs on disk, and write it beside them."""
-    from vml_bench.bibliography import write_bibliography
+    from vml_bench.analysis.bibliography import write_bibliography
 
     path = write_bibliography(arguments.results, arguments.dataset, arguments.synthetic)
     print(path.read_text(encoding="utf-8"))
@@ -148,7 +148,7 @@ def report(arguments: argparse.Namespace) -> None:
 
 def show(arguments: argparse.Namespace) -> None:
     """Print one run: how it was made, what came of it, and where its pictures lie."""
-    from vml_bench.leaderboard.render import escape_terminal
+    from vml_bench.analysis.leaderboard.render import escape_terminal
     from vml_bench.show import show as show_run
 
     for line in show_run(arguments.results, arguments.run, arguments.image).splitlines():
@@ -157,7 +157,7 @@ def show(arguments: argparse.Namespace) -> None:
 
 def protocols(arguments: argparse.Namespace) -> None:
     """Rescore a run from its pictures under other conventions; write and print how far each moves the numbers."""
-    from vml_bench import protocols as report
+    from vml_bench.analysis import protocols as report
     from vml_bench.runner.device import choose_device
 
     frame = report.rescore(arguments.run, choose_device(arguments.device))

@@ -48,7 +48,7 @@ def verify(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from vml_bench import verify as checks
-    from vml_bench.leaderboard.render import escape_terminal
+    from vml_bench.analysis.leaderboard.render import escape_terminal
 
     checked = []
     for found in checks.verify(arguments.results, arguments.dataset):

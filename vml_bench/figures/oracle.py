@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from vml_bench.analysis.leaderboard.render import Block, blocks, number
 from vml_bench.cards import Card
 from vml_bench.columns import BY_NAME
 from vml_bench.errors import InputError
 from vml_bench.figures.pictures import FAINT, FONT, INK, file_stem
 from vml_bench.files import replacing
 from vml_bench.identity import in_words
-from vml_bench.leaderboard.render import Block, blocks, number
 from vml_bench.store import layout
 from vml_bench.store.runs import Run, by_problem, differences, labels, select_runs
 
@@ -59,7 +59,7 @@ def against_compute(frame: pd.DataFrame, column: str, path: Path) -> Path:
     denoiser is a dashed line. Where the leaderboard knows what exact posterior samples score, a dotted line says it.
 
     Args:
-        frame: from `vml_bench.leaderboard.build`.
+        frame: from `vml_bench.analysis.leaderboard.build`.
         column: one of less-is-better columns, such as map_gap or sw2.
         path: the PNG.
 
@@ -324,7 +324,7 @@ def write_oracle_figures(
     Args:
         results_dir: the results folder.
         dataset: name under which the runs are filed.
-        frame: its leaderboard, from `vml_bench.leaderboard.build`.
+        frame: its leaderboard, from `vml_bench.analysis.leaderboard.build`.
         synthetic: also draw runs marked synthetic.
 
     Returns:

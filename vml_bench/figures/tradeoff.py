@@ -19,14 +19,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import IdentityTransform
 
+from vml_bench.analysis.leaderboard.aggregate import build
+from vml_bench.analysis.leaderboard.render import ARROWS, Block, blocks
 from vml_bench.cards import Card
 from vml_bench.columns import BY_NAME, LPIPS, PSNR, Column, with_bounds
 from vml_bench.errors import InputError
 from vml_bench.figures.labels import place
 from vml_bench.figures.pictures import FAINT, INK
 from vml_bench.files import replacing
-from vml_bench.leaderboard.aggregate import build
-from vml_bench.leaderboard.render import ARROWS, Block, blocks
 
 METRICS = (LPIPS.name, PSNR.name)
 """What `write_tradeoffs` draws, with the runs' own metrics."""

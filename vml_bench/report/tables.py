@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from vml_bench.analysis.leaderboard.render import ARROWS, Block, interval, printed
+from vml_bench.analysis.published.compare import NOT_RUN
+from vml_bench.analysis.published.render import HEAD, table
 from vml_bench.cards import Card
 from vml_bench.columns import BY_NAME, Column
-from vml_bench.leaderboard.render import ARROWS, Block, interval, printed
-from vml_bench.published.compare import NOT_RUN
-from vml_bench.published.render import HEAD, table
 from vml_bench.store import layout
 
 
@@ -156,10 +156,10 @@ def rows(block: Block, cards: Mapping[str, Card], bases: dict[str, str], compari
     """The rows of a leaderboard's block.
 
     Args:
-        block: from `vml_bench.leaderboard.render.blocks`.
+        block: from `vml_bench.analysis.leaderboard.render.blocks`.
         cards: of the methods, by name.
         bases: for each (method, run) joined by a slash, the folder of its files in the report.
-        comparison: from `vml_bench.published.compare`, for the same leaderboard.
+        comparison: from `vml_bench.analysis.published.compare`, for the same leaderboard.
     """
     return [
         Row(

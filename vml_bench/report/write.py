@@ -12,12 +12,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 
-from vml_bench import leaderboard
+from vml_bench.analysis import leaderboard
+from vml_bench.analysis.leaderboard.render import SYNTHETIC, Block, blocks, notes
+from vml_bench.analysis.published import Published, compare, read_published
+from vml_bench.analysis.published.render import ABOUT
 from vml_bench.cards import Card
 from vml_bench.errors import InputError
-from vml_bench.leaderboard.render import SYNTHETIC, Block, blocks, notes
-from vml_bench.published import Published, compare, read_published
-from vml_bench.published.render import ABOUT
 from vml_bench.report import provenance
 from vml_bench.report.folder import ReportFolder, safe_name
 from vml_bench.report.marks import mark

@@ -12,11 +12,11 @@ from typing import Any
 
 from PIL import Image
 
+from vml_bench.analysis.leaderboard.aggregate import leaderboard_row
 from vml_bench.columns import KEYS
 from vml_bench.configuration import read_config, read_record
 from vml_bench.files import sha256
 from vml_bench.identity import in_words
-from vml_bench.leaderboard.aggregate import leaderboard_row
 from vml_bench.runner.tracking import Row
 from vml_bench.store import layout
 from vml_bench.store.features import read_features

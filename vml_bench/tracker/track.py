@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from vml_bench.analysis.published.claims import METRICS, Claim, Published
 from vml_bench.errors import InputError
-from vml_bench.published.claims import METRICS, Claim, Published
 from vml_bench.store.runs import UNREADABLE, Run, datasets, each, select_runs
 from vml_bench.tracker.record import Outcome, Subject, group_of, outcome_of, subject_of, tags_of
 from vml_bench.tracker.workspace import Workspace

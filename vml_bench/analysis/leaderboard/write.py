@@ -1,0 +1,41 @@
+"""A leaderboard's files: csv, Markdown and LaTeX, each whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from vml_bench.analysis.leaderboard.latex import to_tex
+from vml_bench.analysis.leaderboard.render import to_markdown
+from vml_bench.files import replacing
+from vml_bench.store import layout
+
+
+def write(frame: pd.DataFrame, folder: str | Path, tex_intervals: bool = False) -> list[Path]:
+    """Write the leaderboard as csv, Markdown and LaTeX.
+
+    Args:
+        frame: from `build`.
+        folder: where they go; made if absent.
+        tex_intervals: whether the LaTeX tables show intervals.
+
+    Returns:
+        The three paths.
+    """
+    contents = {"csv": frame.to_csv(index=False), "md": to_markdown(frame), "tex": to_tex(frame, tex_intervals)}
+    paths = []
+    for suffix, content in contents.items():
+        path = Path(folder, layout.LEADERBOARD).with_suffix(f".{suffix}")
+        with replacing(path) as partial:
+            partial.write_text(content, encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def write_csv(frames: Sequence[pd.DataFrame], path: str | Path) -> Path:
+    """Write the leaderboards of several data sets as one csv, whole or not at all; returns its path."""
+    with replacing(path) as partial:
+        pd.concat(frames, ignore_index=True).to_csv(partial, index=False)
+    return Path(path)

@@ -1,7 +1,0 @@
-"""Published results beside our own: claims, read and checked; the comparison; how it is written."""
-
-from vml_bench.published.claims import Claim, Published, read_published
-from vml_bench.published.compare import compare
-from vml_bench.published.render import format_comparison, write_comparison
-
-__all__ = ["Claim", "Published", "compare", "format_comparison", "read_published", "write_comparison"]
