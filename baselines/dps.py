@@ -69,7 +69,7 @@ class DPS:
         noise: Tensor,
     ) -> Tensor:
         """From x_t at σ to σ_next ≥ 0 with the given n: (B, C, H, W) -> (B, C, H, W)."""
-        denoised, pull_back = denoiser.linearize(x, sigma)
+        denoised, pull_back = denoiser.vjp(x, sigma)
         guidance = pull_back(residual_gradient(denoised, y, operator))
         kept = (sigma_next / sigma) ** 2
         ancestral = denoised + kept * (x - denoised) + sigma_next * math.sqrt(1 - kept) * noise

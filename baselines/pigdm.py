@@ -72,7 +72,7 @@ class PiGDM:
         noise: Tensor,
     ) -> Tensor:
         """From x_t at σ to σ_next ≥ 0 with the given n: (B, C, H, W) -> (B, C, H, W)."""
-        denoised, pull_back = denoiser.linearize(x, sigma)
+        denoised, pull_back = denoiser.vjp(x, sigma)
         # g = r² Hᵀ (r² H Hᵀ + σ_y² I)⁻¹ (y − H D): the proximal step from D, of variance r²
         guidance = operator.prox(denoised, y, noise_std, step=sigma**2 / (1 + sigma**2)) - denoised
         kept = (sigma_next / sigma) ** 2

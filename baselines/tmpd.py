@@ -82,7 +82,7 @@ class TMPD:
         noise: Tensor,
     ) -> Tensor:
         """From x_t at σ to σ_next ≥ 0 with the given n: (B, C, H, W) -> (B, C, H, W)."""
-        denoised, pull_back = denoiser.linearize(x, sigma)
+        denoised, pull_back = denoiser.vjp(x, sigma)
         error, noise_ratio = y - operator.forward(denoised), noise_std / sigma
         if self.covariance == "full":
             correction = pull_back(full_solve(error, operator, noise_ratio, pull_back))

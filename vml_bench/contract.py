@@ -59,7 +59,7 @@ class Denoiser(Protocol):
         """D(x, σ) without gradient: (B, C, H, W) -> (B, C, H, W)."""
         ...
 
-    def linearize(self, x: Tensor, sigma: float, jacobian: str = "reverse") -> tuple[Tensor, PullBack]:
+    def vjp(self, x: Tensor, sigma: float, jacobian: str = "reverse") -> tuple[Tensor, PullBack]:
         """D(x, σ), and v ↦ Jᵀ v there."""
         ...
 

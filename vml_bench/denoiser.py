@@ -18,7 +18,7 @@ class Denoiser:
 
     Attributes:
         nfe: network evaluations so far (per image: a batched call counts once).
-        vjp: vector-Jacobian products so far.
+        vjps: vector-Jacobian products so far.
         sigma_min, sigma_max, image_shape: the prior's.
     """
 
@@ -28,7 +28,7 @@ class Denoiser:
         self.sigma_max = prior.sigma_max
         self.image_shape = prior.image_shape
         self.nfe = 0
-        self.vjp = 0
+        self.vjps = 0
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """D(x, σ), without gradient: (B, C, H, W) -> (B, C, H, W)."""
@@ -36,7 +36,7 @@ class Denoiser:
         with torch.no_grad():
             return self._prior(x, sigma)
 
-    def linearize(self, x: Tensor, sigma: float, jacobian: str = "reverse") -> tuple[Tensor, PullBack]:
+    def vjp(self, x: Tensor, sigma: float, jacobian: str = "reverse") -> tuple[Tensor, PullBack]:
         """D(x, σ) and the function v ↦ Jᵀ v with J = ∂D/∂x, which may be called once, or again after each `retain`.
 
         J = Cov[x_0 | x] / σ² is symmetric for an exact denoiser, so that J v may stand for Jᵀ v; a network's is less
@@ -62,7 +62,7 @@ class Denoiser:
             denoised = self._prior(point, sigma)
 
         def pull_back(v: Tensor, retain: bool = False) -> Tensor:
-            self.vjp += 1
+            self.vjps += 1
             (product,) = torch.autograd.grad(denoised, point, grad_outputs=v, retain_graph=retain)
             return product
 

@@ -81,7 +81,7 @@ def count(config: DictConfig, prior: Prior) -> tuple[int, int]:
     black, noise_std = torch.zeros(1, *prior.image_shape), float(config.task.noise_std)
     y = operator.measure(black, noise_std, noise.randn_like(operator.forward(black)))
     build(config.method.sampler, "method").restore(y, operator, noise_std, denoiser, noise)
-    return denoiser.nfe, denoiser.vjp
+    return denoiser.nfe, denoiser.vjps
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
@@ -102,7 +102,7 @@ def calibrate(prior: Prior, batch_size: int, device: torch.device) -> Pass:
     denoiser = Denoiser(prior)
 
     def with_vjp() -> Tensor:
-        _, pull_back = denoiser.linearize(x, 1.0)
+        _, pull_back = denoiser.vjp(x, 1.0)
         return pull_back(x)
 
     return Pass(timed(lambda: denoiser(x, 1.0), device) / batch_size, timed(with_vjp, device) / batch_size)

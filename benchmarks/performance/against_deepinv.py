@@ -245,7 +245,7 @@ def compared(task: str, prior: EDMPrior, suite: MetricSuite, arguments: argparse
             "theirs": Work(lambda pair=timed: pair.theirs(given, TheirDenoiser(prior))),
         }
         timings = interleave(works, device, least=3, budget=arguments.budget)
-        row = {"task": task, "method": method, "NFE": str(ours.nfe), "VJP": str(ours.vjp)}
+        row = {"task": task, "method": method, "NFE": str(ours.nfe), "VJP": str(ours.vjps)}
         row["time, ours / theirs"] = timings.ratio("ours", "theirs")
         scores = {who: suite(as_saved(x.nan_to_num()), as_saved(given.clean)) for who, x in results.items()}
         for metric, label in (("psnr", "PSNR"), ("lpips_alex", "LPIPS")):

@@ -49,7 +49,7 @@ STEPS = (1e-1, 1e-2, 1e-3)
 
 def with_product(denoiser: Denoiser, x: Tensor, v: Tensor, sigma: float = 1.0) -> Tensor:
     """Jᵀv by reverse mode, as methods take it."""
-    _, pull_back = denoiser.linearize(x, sigma)
+    _, pull_back = denoiser.vjp(x, sigma)
     return pull_back(v)
 
 

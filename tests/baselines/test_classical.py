@@ -126,7 +126,7 @@ def test_tv_is_converged_finite_and_better_than_pinv(name, noise_std):
 def test_no_network_is_asked_and_an_image_does_not_depend_on_its_batch(method):
     case = problem(4)
     together, denoiser = case.restore(method)
-    assert denoiser.nfe == denoiser.vjp == 0
+    assert denoiser.nfe == denoiser.vjps == 0
     noise = ImageNoise(0, ["5"], "method")
     alone = method.restore(case.y[5:6], case.operator, case.noise_std, Denoiser(case.prior), noise)
     assert torch.allclose(alone[0], together[5], atol=1e-9)

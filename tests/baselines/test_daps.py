@@ -127,7 +127,7 @@ def test_finite_and_counted(method, noise_std):
     case = problem(1, components=1, noise_std=noise_std)
     answer, denoiser = case.restore(method)
     assert torch.isfinite(answer).all()
-    assert (denoiser.nfe, denoiser.vjp) == (100, 0)
+    assert (denoiser.nfe, denoiser.vjps) == (100, 0)
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])

@@ -166,7 +166,7 @@ def test_finite_and_counted(method, nfe, noise_std, own_masks):
     answer = method.restore(y, operator, noise_std, denoiser, OneStream(0))
     assert torch.isfinite(answer).all()
     assert (answer - case.truth).square().mean() < 2 * case.truth.square().mean()  # twice: a sample, not a mean
-    assert (denoiser.nfe, denoiser.vjp) == (nfe, 0)
+    assert (denoiser.nfe, denoiser.vjps) == (nfe, 0)
 
 
 @pytest.mark.parametrize("noise_std", [0.0, 0.05])

@@ -79,7 +79,7 @@ def test_finite_counted_and_true_to_a_noiseless_measurement(noise_std):
     case = problem(1, noise_std=noise_std)
     answer, denoiser = case.restore(LMAPS(schedule=EDMSchedule(30)))
     assert torch.isfinite(answer).all()
-    assert (denoiser.nfe, denoiser.vjp) == (30, 0)
+    assert (denoiser.nfe, denoiser.vjps) == (30, 0)
     if noise_std == 0:
         assert case.operator.residual(answer, case.y).max() < 1e-9
 

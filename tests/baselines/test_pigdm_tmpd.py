@@ -263,7 +263,7 @@ def test_finite_and_counted(method, noise_std, own_masks):
     assert (answer - case.truth).square().mean() < 2 * case.truth.square().mean()  # twice: a sample, not a mean
     observed = int((operator.singular_values.reshape(-1, N) > 0).any(dim=0).sum())
     products = {"row_sum": 2, "full": observed + 1}.get(getattr(method, "covariance", None), 1)
-    assert (denoiser.nfe, denoiser.vjp) == (10, 10 * products)
+    assert (denoiser.nfe, denoiser.vjps) == (10, 10 * products)
 
 
 @pytest.mark.parametrize("method", [PiGDM(), TMPD(covariance="full", schedule=SHORT)])
@@ -307,10 +307,10 @@ def test_an_image_does_not_depend_on_its_batch(method):
 def test_a_pull_back_serves_again_only_while_retained():
     case = problem(0)
     denoiser = Denoiser(case.prior)
-    _, pull_back = denoiser.linearize(case.truth, 0.3)
+    _, pull_back = denoiser.vjp(case.truth, 0.3)
     first, second = pull_back(case.truth, retain=True), pull_back(case.truth)
     assert torch.equal(first, second)
-    assert (denoiser.nfe, denoiser.vjp) == (1, 2)
+    assert (denoiser.nfe, denoiser.vjps) == (1, 2)
     with pytest.raises(RuntimeError, match="second time"):
         pull_back(case.truth)
 

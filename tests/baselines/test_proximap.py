@@ -126,7 +126,7 @@ def test_finite_counted_and_true_to_a_noiseless_measurement(noise_std, late, nfe
     case = problem(1, noise_std=noise_std)
     answer, denoiser = case.restore(ProxiMAP(inner_steps=4, late=late, schedule=EDMSchedule(12)))
     assert torch.isfinite(answer).all()
-    assert (denoiser.nfe, denoiser.vjp) == (nfe, 0)
+    assert (denoiser.nfe, denoiser.vjps) == (nfe, 0)
     if noise_std == 0:
         assert case.operator.residual(answer, case.y).max() < 1e-9
 

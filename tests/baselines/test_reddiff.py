@@ -101,7 +101,7 @@ def test_finite_and_counted(noise_std):
     case = problem(1, components=1, noise_std=noise_std)
     answer, denoiser = case.restore(REDDiff())
     assert torch.isfinite(answer).all()
-    assert (denoiser.nfe, denoiser.vjp) == (100, 0)
+    assert (denoiser.nfe, denoiser.vjps) == (100, 0)
 
 
 def test_residual_has_the_noises_scale_and_the_error_beats_pinv():

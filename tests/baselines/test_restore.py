@@ -25,7 +25,7 @@ def test_pinv_meets_the_measurement_and_asks_no_network():
     answer, denoiser = case.restore(PseudoInverse())
     assert case.operator.residual(answer, case.y).max() < 1e-10
     assert (answer.flatten(1).norm(dim=1) <= case.truth.flatten(1).norm(dim=1) + 1).all()
-    assert denoiser.nfe == denoiser.vjp == 0
+    assert denoiser.nfe == denoiser.vjps == 0
 
 
 @pytest.mark.parametrize(("method", "nfe", "vjp"), [(DDRM20, 20, 0), (DPS200, 200, 200)])
@@ -34,7 +34,7 @@ def test_finite_and_counted(method, nfe, vjp, noise_std):
     case = problem(1, components=1, noise_std=noise_std)
     answer, denoiser = case.restore(method)
     assert torch.isfinite(answer).all()
-    assert (denoiser.nfe, denoiser.vjp) == (nfe, vjp)
+    assert (denoiser.nfe, denoiser.vjps) == (nfe, vjp)
 
 
 @pytest.mark.parametrize("method", [DDRM20, DPS200])

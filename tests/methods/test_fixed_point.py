@@ -102,7 +102,7 @@ def test_rate_of_a_coordinate(sigma, s, noise_std):
     assert (z - y) / (y - x) == pytest.approx(1 - 0.8 * a, abs=1e-7)
 
     def preconditioned(point: Tensor) -> Tensor:
-        denoised, pull_back = Denoiser(prior).linearize(point, sigma)
+        denoised, pull_back = Denoiser(prior).vjp(point, sigma)
         return point + 0.8 * pull_back(preconditioned_direction(point, denoised, case[2], case[1], noise_std, sigma))
 
     x = torch.ones(1, 1, 1, 1).double()

@@ -105,7 +105,7 @@ def test_gradient_is_autograds_and_the_methods_own(sigma, noise_std):
     problem_ = (case.y, case.operator, noise_std)
     assert agrees(simplified_gradient(x, sigma, *problem_, Denoiser(case.prior)))
 
-    denoised, pull_back = Denoiser(case.prior).linearize(x, sigma)
+    denoised, pull_back = Denoiser(case.prior).vjp(x, sigma)
     curvature = 1 / sigma**2 + float(case.operator.singular_values.max()) ** 2 / noise_std**2
     assert agrees(-curvature * pull_back(descent(x, denoised, *problem_, sigma), retain=True))
 
@@ -128,7 +128,7 @@ def test_probed_covariance_terms_are_exact_within_their_standard_error(sigma, no
     rng = ImageNoise(0, IDS, "probe")
     estimate = estimate_covariance_terms(x, sigma, operator, noise_std, denoiser, rng, probes=256)
     exact = covariance_terms(x, sigma, operator, noise_std, case.prior)
-    assert (denoiser.nfe, denoiser.vjp) == (1, 256)
+    assert (denoiser.nfe, denoiser.vjps) == (1, 256)
     assert ((estimate.value - exact).abs() < 4 * estimate.standard_error).all()
     assert (estimate.standard_error < 0.2 * exact.abs() + 1).all()
 

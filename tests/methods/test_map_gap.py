@@ -96,7 +96,7 @@ def test_from_the_pseudo_inverse_the_fixed_point_needs_36_evaluations_to_close_t
     config = OmegaConf.load(config_dir() / "method" / "vml_fixed_point_20.yaml").sampler
     config.inner_steps, config.schedule.levels = 3, 12
     answer, denoiser = case.restore(instantiate(config))
-    assert (denoiser.nfe, denoiser.vjp) == (36, 0)
+    assert (denoiser.nfe, denoiser.vjps) == (36, 0)
     assert case.posterior.map_gap(answer).median() <= 0.05
 
 

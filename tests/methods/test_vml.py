@@ -48,7 +48,7 @@ def test_plain_step_is_gradient_descent_on_the_loss(sigma):
     point = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(simplified_loss(case, point, sigma), point)
     curvature = 1 / sigma**2 + float(case.operator.singular_values.max()) ** 2 / case.noise_std**2
-    _, pull_back = Denoiser(case.prior).linearize(x, sigma)
+    _, pull_back = Denoiser(case.prior).vjp(x, sigma)
     step = pull_back(descent(x, denoised, case.y, case.operator, case.noise_std, sigma))
     assert torch.allclose(step, -gradient / curvature, atol=1e-9)
 
@@ -96,7 +96,7 @@ def test_counts_shape_and_finiteness(method, noise_std):
     assert answer.shape == case.truth.shape
     assert torch.isfinite(answer).all()
     assert denoiser.nfe == 6 * 2
-    assert denoiser.vjp == (0 if isinstance(method, VMLFixedPoint) else 6 * 2)
+    assert denoiser.vjps == (0 if isinstance(method, VMLFixedPoint) else 6 * 2)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -177,8 +177,8 @@ def test_forward_differences_restore_as_the_backward_pass_does_and_are_counted_a
     schedule = EDMSchedule(20, sigma_max=10.0, sigma_min=0.02)
     reverse, counted = case.restore(method(start="centre", schedule=schedule))
     difference, also_counted = case.restore(method(start="centre", schedule=schedule, jacobian="forward_difference"))
-    assert (counted.nfe, counted.vjp) == (100, 100)
-    assert (also_counted.nfe, also_counted.vjp) == (200, 0)
+    assert (counted.nfe, counted.vjps) == (100, 100)
+    assert (also_counted.nfe, also_counted.vjps) == (200, 0)
     gaps = case.posterior.map_gap(reverse), case.posterior.map_gap(difference)
     assert torch.allclose(*gaps, rtol=0.05, atol=0.01)
     assert not torch.equal(reverse, difference)
@@ -190,7 +190,7 @@ def test_an_unknown_jacobian_is_refused(jacobian):
         VMLMAPPreconditioned(jacobian=jacobian)
     case, x, _ = state(0.05, 0.3)
     with pytest.raises(InputError, match="use reverse or forward_difference"):
-        Denoiser(case.prior).linearize(x, 0.3, jacobian)
+        Denoiser(case.prior).vjp(x, 0.3, jacobian)
 
 
 @pytest.mark.parametrize("method", [VMLMAP, VMLMAPPreconditioned, VMLFixedPoint])

@@ -110,13 +110,13 @@ def test_it_is_a_prior_and_the_denoiser_counts():
     assert isinstance(MIXTURE, Prior)
     denoiser, x = Denoiser(MIXTURE), points(0.3)
     assert torch.equal(denoiser(x, 0.3), MIXTURE(x, 0.3))
-    denoised, pull_back = denoiser.linearize(x, 0.3)
+    denoised, pull_back = denoiser.vjp(x, 0.3)
     v = torch.ones_like(x)
     product = pull_back(v)
     expected = torch.einsum("bij,bj->bi", MIXTURE.covariance(x, 0.3), v.flatten(1)) / 0.3**2
     assert torch.allclose(denoised, MIXTURE(x, 0.3))
     assert torch.allclose(product.flatten(1), expected, atol=1e-9)
-    assert (denoiser.nfe, denoiser.vjp) == (2, 1)
+    assert (denoiser.nfe, denoiser.vjps) == (2, 1)
     assert not denoised.requires_grad
 
 

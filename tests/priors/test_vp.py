@@ -97,7 +97,7 @@ def test_sigma_may_be_one_number_or_one_an_image(tiny):
 def test_the_vector_jacobian_product_is_the_derivative(tiny):
     x, v, w = torch.randn(3, 1, 3, 8, 8, dtype=torch.float64)
     denoiser = Denoiser(tiny)
-    _, pull_back = denoiser.linearize(x, 0.7)
+    _, pull_back = denoiser.vjp(x, 0.7)
     step = 1e-5
     difference = (denoiser(x + step * w, 0.7) - denoiser(x - step * w, 0.7)) / (2 * step)
     assert (v * difference).sum().item() == pytest.approx((pull_back(v) * w).sum().item(), rel=1e-6)

@@ -80,7 +80,7 @@ def simplified_gradient(
     Arguments and errors as in `vml_loss`; the denoiser may be a network.
     """
     _require_noise(noise_std)
-    denoised, pull_back = denoiser.linearize(x, sigma)
+    denoised, pull_back = denoiser.vjp(x, sigma)
     pull = operator.adjoint(y - operator.forward(denoised)) / noise_std**2
     return pull_back((x - denoised) / sigma**2 - pull)
 
@@ -127,7 +127,7 @@ def estimate_covariance_terms(
     if probes < 2:
         raise InputError(f"probes={probes} give no standard error", "ask for 2 or more")
     weight = _weight(sigma, operator, noise_std)
-    _, pull_back = denoiser.linearize(x, sigma)
+    _, pull_back = denoiser.vjp(x, sigma)
     samples = []
     for left in reversed(range(probes)):
         z = torch.where(rng.randn_like(x) < 0, -1.0, 1.0).to(x.dtype)

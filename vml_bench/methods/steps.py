@@ -58,7 +58,7 @@ class JacobianLoop(InnerLoop):
 
     Attributes:
         jacobian: how a product is had: "reverse", Jᵀ v by a vector-Jacobian product, or "forward_difference", J v by
-            one more network evaluation and no activation memory; see `Denoiser.linearize`.
+            one more network evaluation and no activation memory; see `Denoiser.vjp`.
     """
 
     jacobian: Annotated[str, AsBefore("reverse")] = "reverse"

@@ -34,7 +34,7 @@ class VMLMAP(JacobianLoop):
         x = starting_point(self.start, levels[0], y, operator, noise_std, rng)
         for sigma, sigma_next in pairwise([*levels, 0.0]):
             for _ in range(self.inner_steps):
-                denoised, pull_back = denoiser.linearize(x, sigma, self.jacobian)
+                denoised, pull_back = denoiser.vjp(x, sigma, self.jacobian)
                 x = x + self.step_size * pull_back(descent(x, denoised, y, operator, noise_std, sigma))
             x = next_level(x, denoised, sigma, sigma_next, self.move, denoiser, rng)
         return x

@@ -140,7 +140,7 @@ class Run:
         rows = [
             {"image_id": image_id}
             | {name: value if good or isinstance(value, str) else float("nan") for name, value in scored.items()}
-            | {"residual": float(residual), "nfe": denoiser.nfe, "vjp": denoiser.vjp}
+            | {"residual": float(residual), "nfe": denoiser.nfe, "vjp": denoiser.vjps}
             | {"seconds": seconds / len(batch.ids), "memory_mb": peak}
             | {"status": layout.OK if good else layout.DIVERGED}
             for image_id, good, scored, residual in zip(batch.ids, healthy, scores, restoration.residual, strict=True)

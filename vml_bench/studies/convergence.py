@@ -95,7 +95,7 @@ def measure(case: Problem, setting: Setting) -> dict[str, object]:
         **{name: knobs[name] for name in ("levels", "inner_steps", "step_size", "move", "start", "rho")},
         **{name: knobs[name] for name in ("sigma_max", "sigma_min")},
         "nfe": denoiser.nfe,
-        "vjp": denoiser.vjp,
+        "vjp": denoiser.vjps,
         "gap_median": float(gap.median()),
         "gap_p90": float(gap.quantile(0.9, interpolation="nearest")),
         "wrong_mode": float((components[0] != components[1]).double().mean()),
