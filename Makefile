@@ -33,7 +33,7 @@ ifdef PLAN
 	$(BIN)/vml-bench plan experiment=reproduce_$* $(ARGS)
 else
 ifndef OFFLINE
-	$(BIN)/vml-bench fetch $*256-prior inception lpips
+	$(BIN)/vml-bench fetch $*
 	$(BIN)/vml-bench doctor $*
 endif
 	$(BIN)/vml-bench run experiment=reproduce_$* $(ARGS)
@@ -85,10 +85,10 @@ lint: install ## check style, and that imports climb nowhere
 	$(BIN)/lint-imports --no-logo
 
 prior: install ## train the photos64 prior (hours; stop and start again at will)
-	$(BIN)/vml-bench train
+	$(BIN)/python -m vml_bench.train
 
 card: install ## measure the shipped prior and write its model card
-	$(BIN)/vml-bench card
+	$(BIN)/python -m vml_bench.train.card
 
 clean: ## remove the demo's results
 	rm -rf results/demo

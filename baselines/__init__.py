@@ -1,1 +1,1 @@
-"""Competing methods, one file each, under the contract of `vml_bench.methods`."""
+"""Competing methods, one file each, under the contract of `vml_bench.contract.Method`."""

@@ -2,101 +2,59 @@
 
 Kawar, Elad, Ermon, Song, "Denoising diffusion restoration models" (arXiv:2201.11793), eq. 4-8, already in the
 variance-exploding frame and the spectrum of H: ȳ is the measurement's spectrum divided by s, and its noise there has
-the standard deviation σ_y/s. At the last step, to σ = 0, the equations are followed and not the authors' code: without
+the standard deviation σ_y/s. The last step, to σ = 0, follows the equations and not the authors' code: without
 measurement noise the observed part of the answer is ȳ itself.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
-from vml_bench.errors import InputError
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator, divide_on_support
+from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.sampling import measured_spectrum, renoise
 from vml_bench.schedule import DDPMSchedule, Schedule
+from vml_bench.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class DDRM:
     """Samples each spectral coordinate by what is known of it: unobserved, noisier than y, or cleaner than y.
 
-    One network evaluation a level.
+    One network evaluation per level.
 
     Attributes:
         eta: η, share of fresh noise where σ_t < σ_y/s or s = 0; 0.85 in the paper.
         eta_b: η_b, weight of ȳ where σ_t ≥ σ_y/s; 1 in the paper.
         schedule: noise levels; the paper's are 20 evenly spaced of 1,000 timesteps.
-
-    Raises:
-        InputError: η or η_b outside [0, 1].
     """
 
-    eta: float = 0.85
-    eta_b: float = 1.0
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.85
+    eta_b: Annotated[float, Field(ge=0, le=1)] = 1.0
     schedule: Schedule = field(default_factory=lambda: DDPMSchedule(levels=20, spacing="leading"))
 
-    def __post_init__(self) -> None:
-        for name, value in (("eta", self.eta), ("eta_b", self.eta_b)):
-            if not 0 <= value <= 1:
-                raise InputError(f"method.sampler.{name}={value}", "it must lie between 0 and 1")
-
-    def restore(
-        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
-    ) -> Tensor:
-        """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts as `start` says."""
+    def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
+        """Restore y (B, *measurement) to images (B, C, H, W), not clipped."""
         levels = self.schedule(denoiser)
-        x = self.start(levels[0], y, operator, noise_std, rng.randn_like(operator.adjoint(y)))
+        eta, eta_b = self.eta, self.eta_b
+        y_bar, y_std = measured_spectrum(y, operator, noise_std)
+        # eq. 7: x_T ~ N(ȳ, σ_T² − σ_y²/s²) where y is cleaner than x_T, N(0, σ_T²) elsewhere
+        cleaner = y_std <= levels[0]
+        std = (levels[0] ** 2 - torch.where(cleaner, y_std, 0).square()).sqrt()
+        x = operator.from_spectrum(torch.where(cleaner, y_bar, 0) + std * rng.randn_like(y_bar))
         for sigma, sigma_next in pairwise([*levels, 0.0]):
-            x = self.step(x, sigma, sigma_next, y, operator, noise_std, denoiser, rng.randn_like(x))
+            x_bar, x0_bar = operator.to_spectrum(x), operator.to_spectrum(denoiser(x, sigma))
+            noise = rng.randn_like(x)
+            # eq. 8: where s = 0, where y is noisier than σ_next, and where it is cleaner
+            unobserved = renoise(x0_bar, (x_bar - x0_bar) / sigma, sigma_next, noise, eta**2)
+            from_noisy_y = renoise(x0_bar, (y_bar - x0_bar) / y_std, sigma_next, noise, eta**2)
+            std = (sigma_next**2 - (eta_b * y_std).square()).sqrt()
+            from_clean_y = (1 - eta_b) * x0_bar + eta_b * y_bar + std * noise
+            observed = torch.where(y_std <= sigma_next, from_clean_y, from_noisy_y)
+            x = operator.from_spectrum(torch.where(operator.singular_values > 0, observed, unobserved))
         return x
-
-    def start(self, sigma: float, y: Tensor, operator: SpectralOperator, noise_std: float, noise: Tensor) -> Tensor:
-        """x_T: N(ȳ, σ_T² − σ_y²/s²) where y is cleaner than x_T, N(0, σ_T²) elsewhere (eq. 7).
-
-        Args:
-            sigma: σ_T.
-            y: (B, *measurement).
-            operator: H.
-            noise_std: σ_y ≥ 0.
-            noise: n ~ N(0, I), (B, C, H, W), in the spectrum.
-        """
-        measured, measured_std, cleaner = _measured(sigma, y, operator, noise_std)
-        variance = sigma**2 - torch.where(cleaner, measured_std, 0).square()
-        return operator.from_spectrum(torch.where(cleaner, measured, 0) + variance.sqrt() * noise)
-
-    def step(
-        self,
-        x: Tensor,
-        sigma: float,
-        sigma_next: float,
-        y: Tensor,
-        operator: SpectralOperator,
-        noise_std: float,
-        denoiser: Denoiser,
-        noise: Tensor,
-    ) -> Tensor:
-        """From x_t at σ to σ_next ≥ 0 with the given n in the spectrum (eq. 8): (B, C, H, W) -> (B, C, H, W)."""
-        x_bar, d_bar = operator.to_spectrum(x), operator.to_spectrum(denoiser(x, sigma))
-        measured, measured_std, cleaner = _measured(sigma_next, y, operator, noise_std)
-        carried = math.sqrt(1 - self.eta**2) * sigma_next
-        unobserved = d_bar + carried * (x_bar - d_bar) / sigma + self.eta * sigma_next * noise
-        from_noisy_y = d_bar + carried * divide_on_support(measured - d_bar, measured_std)
-        from_noisy_y = from_noisy_y + self.eta * sigma_next * noise
-        variance = sigma_next**2 - (self.eta_b * torch.where(cleaner, measured_std, 0)).square()
-        from_clean_y = (1 - self.eta_b) * d_bar + self.eta_b * measured + variance.sqrt() * noise
-        observed = torch.where(cleaner, from_clean_y, from_noisy_y)
-        return operator.from_spectrum(torch.where(operator.singular_values > 0, observed, unobserved))
-
-
-def _measured(sigma: float, y: Tensor, operator: SpectralOperator, noise_std: float) -> tuple[Tensor, Tensor, Tensor]:
-    """ȳ, its standard deviation σ_y/s (both 0 where s = 0), and where it is no noisier than σ: s > 0, σ_y/s ≤ σ."""
-    s = operator.singular_values
-    measured = divide_on_support(operator.measurement_to_spectrum(y), s)
-    measured_std = divide_on_support(torch.full_like(s, noise_std), s)
-    return measured, measured_std, (s > 0) & (measured_std <= sigma)

@@ -19,23 +19,24 @@ problem by K gradient steps; here it is solved in closed form, in the spectrum o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
+from typing import Annotated
 
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
-from vml_bench.errors import InputError
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator
+from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.sampling import renoise
 from vml_bench.schedule import EDMSchedule, Schedule
+from vml_bench.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class LMAPS:
     """At each level the local MAP about D(x_t), which is then re-noised.
 
-    One network evaluation a level, no vector-Jacobian product.
+    One network evaluation per level, no vector-Jacobian product.
 
     Attributes:
         scale: k, factor of the covariance of x_0 given x_t; larger trusts the measurement sooner.
@@ -44,49 +45,20 @@ class LMAPS:
         fresh: ρ, share of the next level's noise that is fresh: x ← x_0* + σ_next (ρ n + √(1 − ρ²) (x_t − x_0*)/σ).
             1 is DAPS's, 0 is DDIM's.
         schedule: noise levels. (The reviews speak of about 200 levels and 200 gradient steps.)
-
-    Raises:
-        InputError: k or τ not positive, or ρ outside [0, 1].
     """
 
-    scale: float = 1.0
-    prior_std: float = 1.0
-    fresh: float = 1.0
+    scale: PositiveFloat = 1.0
+    prior_std: Annotated[float, Field(gt=0, allow_inf_nan=True)] = 1.0
+    fresh: Annotated[float, Field(ge=0, le=1)] = 1.0
     schedule: Schedule = field(default_factory=lambda: EDMSchedule(levels=100))
 
-    def __post_init__(self) -> None:
-        for name, value in (("scale", self.scale), ("prior_std", self.prior_std)):
-            if not value > 0:
-                raise InputError(f"method.sampler.{name}={value}", "it must be > 0; 1 is the default")
-        if not 0 <= self.fresh <= 1:
-            raise InputError(f"method.sampler.fresh={self.fresh}", "it must lie between 0 and 1")
-
-    def restore(
-        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
-    ) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at σ_max n."""
         levels = self.schedule(denoiser)
         x = levels[0] * rng.randn_like(operator.adjoint(y))
         for sigma, sigma_next in pairwise([*levels, 0.0]):
-            x = self.step(x, sigma, sigma_next, y, operator, noise_std, denoiser, rng.randn_like(x))
+            variance = self.scale / (self.prior_std**-2 + sigma**-2)  # r²
+            local_map = operator.prox(denoiser(x, sigma), y, noise_std, variance)  # x_0*
+            epsilon = (x - local_map) / sigma
+            x = renoise(local_map, epsilon, sigma_next, rng.randn_like(x), self.fresh**2)
         return x
-
-    def step(
-        self,
-        x: Tensor,
-        sigma: float,
-        sigma_next: float,
-        y: Tensor,
-        operator: SpectralOperator,
-        noise_std: float,
-        denoiser: Denoiser,
-        noise: Tensor,
-    ) -> Tensor:
-        """From x_t at σ to σ_next ≥ 0 with the given n; to x_0* itself at 0: (B, C, H, W) -> (B, C, H, W)."""
-        local_map = operator.prox(denoiser(x, sigma), y, noise_std, self.variance(sigma))
-        kept = (1 - self.fresh**2) ** 0.5
-        return local_map + sigma_next * (self.fresh * noise + kept * (x - local_map) / sigma)
-
-    def variance(self, sigma: float) -> float:
-        """r² = k / (1/τ² + 1/σ²), the variance given to each coordinate of x_0 when x_t is known."""
-        return self.scale / (self.prior_std**-2 + sigma**-2)

@@ -14,69 +14,49 @@ Unlike a score's weight it does not fall as levels are added, so that many level
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
-from vml_bench.errors import InputError
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator
+from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.sampling import ancestral, renoise
 from vml_bench.schedule import DDPMSchedule, Schedule
+from vml_bench.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class PiGDM:
     """A DDIM step, then a step along Jᵀ g.
 
-    One network evaluation and one vector-Jacobian product a level.
+    One network evaluation and one vector-Jacobian product per level.
 
     Attributes:
         eta: η, share of fresh noise of DDIM: 1 (the paper's) is ancestral sampling, 0 is deterministic.
         adaptive_weight: True weighs Jᵀ g as algorithm 1 does. False adds ∇ log p(y | x_t) to the score, and nothing
             else, which samples the exact posterior of the prior N(0, I) as levels are added.
         schedule: noise levels; the paper's are 100 evenly spaced of 1,000 timesteps.
-
-    Raises:
-        InputError: η outside [0, 1].
     """
 
-    eta: float = 1.0
+    eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     adaptive_weight: bool = True
     schedule: Schedule = field(default_factory=lambda: DDPMSchedule(levels=50))
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise InputError(f"method.sampler.eta={self.eta}", "it must lie between 0 and 1; the paper's value is 1")
-
-    def restore(
-        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
-    ) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at sqrt(1 + σ_max²) n."""
         levels = self.schedule(denoiser)
         x = math.sqrt(1 + levels[0] ** 2) * rng.randn_like(operator.adjoint(y))
         for sigma, sigma_next in pairwise([*levels, 0.0]):
-            x = self.step(x, sigma, sigma_next, y, operator, noise_std, denoiser, rng.randn_like(x))
+            denoised, vjp = denoiser.vjp(x, sigma)
+            # g = r² Hᵀ (r² H Hᵀ + σ_y² I)⁻¹ (y − H D): the proximal step from D, of variance r²
+            g = operator.prox(denoised, y, noise_std, step=sigma**2 / (1 + sigma**2)) - denoised
+            guidance = vjp(g)
+            # the score with ∇ log p(y | x_t) added to it has the denoiser D + σ² Jᵀ g / r²
+            x_0 = denoised if self.adaptive_weight else denoised + (1 + sigma**2) * guidance
+            fresh = self.eta**2 * ancestral(sigma, sigma_next)
+            x = renoise(x_0, (x - x_0) / sigma, sigma_next, rng.randn_like(x), fresh)
+            if self.adaptive_weight:
+                x = x + math.sqrt(1 + sigma_next**2) * guidance
         return x
-
-    def step(
-        self,
-        x: Tensor,
-        sigma: float,
-        sigma_next: float,
-        y: Tensor,
-        operator: SpectralOperator,
-        noise_std: float,
-        denoiser: Denoiser,
-        noise: Tensor,
-    ) -> Tensor:
-        """From x_t at σ to σ_next ≥ 0 with the given n: (B, C, H, W) -> (B, C, H, W)."""
-        denoised, pull_back = denoiser.vjp(x, sigma)
-        # g = r² Hᵀ (r² H Hᵀ + σ_y² I)⁻¹ (y − H D): the proximal step from D, of variance r²
-        guidance = operator.prox(denoised, y, noise_std, step=sigma**2 / (1 + sigma**2)) - denoised
-        kept = (sigma_next / sigma) ** 2
-        fresh = self.eta * sigma_next * math.sqrt(1 - kept)
-        carried = math.sqrt(kept * (1 - self.eta**2 * (1 - kept)))
-        weight = math.sqrt(1 + sigma_next**2) if self.adaptive_weight else (1 - carried) * (1 + sigma**2)
-        return denoised + carried * (x - denoised) + fresh * noise + weight * pull_back(guidance)

@@ -7,9 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator
+from vml_bench.contract import Denoiser, Noise, Operator
 
 
 @dataclass(frozen=True)
@@ -18,8 +16,6 @@ class PseudoInverse:
 
     needs_prior: ClassVar[bool] = False
 
-    def restore(
-        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
-    ) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped."""
         return operator.pinv(y)

@@ -20,23 +20,24 @@ all numbers of levels and steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
+from typing import Annotated, Literal
 
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
-from vml_bench.errors import InputError
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator
+from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.sampling import renoise
 from vml_bench.schedule import EDMSchedule, Schedule
+from vml_bench.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class ProxiMAP:
     """At each level: denoise (late levels by ProxiMAP), take the exact data step, re-noise to the next level.
 
-    One network evaluation an early level, `inner_steps` a late one; no vector-Jacobian product.
+    One network evaluation per early level, `inner_steps` per late one; no vector-Jacobian product.
 
     Attributes:
         inner_steps: K, evaluations of a ProxiMAP denoising.
@@ -47,58 +48,26 @@ class ProxiMAP:
             to the posterior.
         fresh: ζ, share (of the variance) of the next level's noise that is fresh.
         schedule: noise levels.
-
-    Raises:
-        InputError: a hyperparameter outside its range.
     """
 
-    inner_steps: int = 3
-    late: float = 0.5
-    noise: str = "matched"
-    penalty: float = 1.0
-    fresh: float = 1.0
+    inner_steps: PositiveInt = 3
+    late: Annotated[float, Field(ge=0, le=1)] = 0.5
+    noise: Literal["matched", "vanishing"] = "matched"
+    penalty: PositiveFloat = 1.0
+    fresh: Annotated[float, Field(ge=0, le=1)] = 1.0
     schedule: Schedule = field(default_factory=lambda: EDMSchedule(levels=40))
 
-    def __post_init__(self) -> None:
-        if self.inner_steps < 1:
-            raise InputError(f"method.sampler.inner_steps={self.inner_steps}", "it must be 1 or more")
-        if self.noise not in ("matched", "vanishing"):
-            raise InputError(f"method.sampler.noise='{self.noise}' is unknown", "use matched or vanishing")
-        if not self.penalty > 0:
-            raise InputError(f"method.sampler.penalty={self.penalty}", "it must be > 0; 1 is the posterior's")
-        for name, value in (("late", self.late), ("fresh", self.fresh)):
-            if not 0 <= value <= 1:
-                raise InputError(f"method.sampler.{name}={value}", "it must lie between 0 and 1")
-
-    def restore(
-        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
-    ) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at σ_max n."""
         levels = self.schedule(denoiser)
         early = len(levels) - round(self.late * len(levels))
         x = levels[0] * rng.randn_like(operator.adjoint(y))
         for i, (sigma, sigma_next) in enumerate(pairwise([*levels, 0.0])):
             steps = 1 if i < early else self.inner_steps
-            x = self.step(x, sigma, sigma_next, steps, y, operator, noise_std, denoiser, rng.randn_like(x))
+            x_0 = proximap(denoiser, x, sigma, steps, self.noise)
+            x_0 = operator.prox(x_0, y, noise_std, sigma**2 / self.penalty)
+            x = renoise(x_0, (x - x_0) / sigma, sigma_next, rng.randn_like(x), self.fresh)
         return x
-
-    def step(
-        self,
-        x: Tensor,
-        sigma: float,
-        sigma_next: float,
-        steps: int,
-        y: Tensor,
-        operator: SpectralOperator,
-        noise_std: float,
-        denoiser: Denoiser,
-        noise: Tensor,
-    ) -> Tensor:
-        """From x_t at σ to σ_next ≥ 0 with the given n, denoising by `steps` steps: (B, C, H, W) -> (B, C, H, W)."""
-        x_0 = proximap(denoiser, x, sigma, steps, self.noise)
-        x_0 = operator.prox(x_0, y, noise_std, sigma**2 / self.penalty)
-        left = (x - x_0) / sigma
-        return x_0 + sigma_next * (self.fresh**0.5 * noise + (1 - self.fresh) ** 0.5 * left)
 
 
 def proximap(denoiser: Denoiser, z: Tensor, sigma: float, steps: int, noise: str = "matched") -> Tensor:

@@ -7,34 +7,37 @@ root of the inverse signal-to-noise ratio. Here x_t = μ + σ n, σ_t/α_t is σ
 regulariser's gradient λ σ (ε_θ − n) is λ (μ − D(μ + σ n, σ)).
 
 Both terms are means in the authors' code (NVlabs/RED-diff, algos/reddiff.py), over the m numbers of a measurement and
-the d of an image. Adam does not see a common factor, so d/m is what remains of it, on the data term. (The code's means
-run over the batch as well, which through Adam's 1e-8 makes an image depend on its batch; not here.)
+the d of an image. Here the gradient is d times theirs for one image, so d/m remains on the data term. Adam would not
+see the common factor but for its ε = 1e-8, which in their units counts as 1e-8·B·d here (B the batch): 0.002 for one
+image of 256×256, 0.04 for a batch of 20. So their steps are shorter where gradients are small, and an image depends on
+its batch; here ε is 1e-8 and it does not. Their code returns μ from before the last step, and this from after it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
-from vml_bench.errors import InputError
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator
+from vml_bench.contract import Denoiser, Noise, Operator
 from vml_bench.schedule import DDPMSchedule, Schedule
+from vml_bench.settings import settings
 
 ADAM_EPSILON = 1e-8
-"""Kept from a division by 0; the authors' code leaves it at this default of Adam (arXiv:1412.6980)."""
+"""ε of Adam (arXiv:1412.6980), at its default."""
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
+@settings
 class REDDiff:
-    """Adam on the image itself: one step a noise level, from the largest to the smallest, from H⁺ y.
+    """Adam on the image itself: one step per noise level, from the largest to the smallest, from H⁺ y.
 
     The start is clipped to [-1, 1], which is not the paper's: under a blur H⁺ carries noise to where the few steps of
     Adam, of one learning rate each, cannot fetch it back.
 
-    One network evaluation a level, no vector-Jacobian product; σ_y is not used.
+    One network evaluation per level, no vector-Jacobian product; σ_y is not used.
 
     Attributes:
         weight: λ, of the regulariser (`grad_term_weight`); 0.25 in _configs/algo/reddiff.yaml and the README, 1 in
@@ -43,44 +46,24 @@ class REDDiff:
         learning_rate: of Adam; 0.1 in the configuration, 0.5 in the README's inpainting, both on [-1, 1].
         betas: of Adam; (0.9, 0.99).
         schedule: noise levels; 100 of 1,000 timesteps in the README, 1,000 in sample_batch.sh.
-
-    Raises:
-        InputError: a hyperparameter outside its range.
     """
 
-    weight: float = 0.25
-    data_weight: float = 1.0
-    learning_rate: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.99)
+    weight: NonNegativeFloat = 0.25
+    data_weight: PositiveFloat = 1.0
+    learning_rate: PositiveFloat = 0.1
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
     schedule: Schedule = field(default_factory=lambda: DDPMSchedule(levels=100, spacing="leading"))
 
-    def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise InputError(f"method.sampler.weight={self.weight}", "it must be 0 or more; the paper's code has 0.25")
-        for name, value in (("data_weight", self.data_weight), ("learning_rate", self.learning_rate)):
-            if not value > 0:
-                raise InputError(f"method.sampler.{name}={value}", "it must be > 0")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise InputError(f"method.sampler.betas={list(self.betas)}", "give two numbers in [0, 1), as [0.9, 0.99]")
-
-    def restore(
-        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
-    ) -> Tensor:
-        """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at H⁺ y."""
+    def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
+        """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at H⁺ y, which is."""
         mu, first, second = operator.pinv(y).clamp(-1, 1), 0.0, 0.0
         b1, b2 = self.betas
+        ratio = mu[0].numel() / y[0].numel()  # d/m
         for k, sigma in enumerate(self.schedule(denoiser), start=1):
-            gradient = self.gradient(mu, sigma, y, operator, denoiser, rng.randn_like(mu))
+            data = ratio * operator.adjoint(operator.forward(mu) - y)
+            prior = mu - denoiser(mu + sigma * rng.randn_like(mu), sigma)
+            gradient = self.data_weight * data + self.weight * prior
             first = b1 * first + (1 - b1) * gradient
             second = b2 * second + (1 - b2) * gradient.square()
             mu = mu - self.learning_rate * (first / (1 - b1**k)) / ((second / (1 - b2**k)).sqrt() + ADAM_EPSILON)
         return mu
-
-    def gradient(
-        self, mu: Tensor, sigma: float, y: Tensor, operator: SpectralOperator, denoiser: Denoiser, noise: Tensor
-    ) -> Tensor:
-        """v (d/m) Hᵀ(H μ − y) + λ (μ − D(μ + σ n, σ)) with the given n: (B, C, H, W) -> (B, C, H, W)."""
-        numbers = mu[0].numel() / y[0].numel()
-        data = numbers * operator.adjoint(operator.forward(mu) - y)
-        prior = mu - denoiser(mu + sigma * noise, sigma)
-        return self.data_weight * data + self.weight * prior

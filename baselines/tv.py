@@ -13,19 +13,17 @@ onto H x = y: the image of least variation among those that the measurement allo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
-from vml_bench.errors import InputError
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator
+from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class TotalVariation:
     """Isotropic total variation with coupled colours (`total_variation`). Asks no network.
 
@@ -34,27 +32,14 @@ class TotalVariation:
             noise of σ_y is gone from a flat region once λ is of that order.)
         iterations: steps of the primal-dual algorithm.
         primal_step: τ, of the size of a pixel's change in a step; σ = 1/(8 τ). It moves the speed, not the answer.
-
-    Raises:
-        InputError: a negative weight, fewer than one iteration, or τ ≤ 0.
     """
 
     needs_prior: ClassVar[bool] = False
-    weight: float = 0.5
-    iterations: int = 200
-    primal_step: float = 0.1
+    weight: NonNegativeFloat = 0.5
+    iterations: PositiveInt = 200
+    primal_step: PositiveFloat = 0.1
 
-    def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise InputError(f"method.sampler.weight={self.weight}", "it must be 0 or more; 0.5 is the default")
-        if self.iterations < 1:
-            raise InputError(f"method.sampler.iterations={self.iterations}", "it must be 1 or more")
-        if not self.primal_step > 0:
-            raise InputError(f"method.sampler.primal_step={self.primal_step}", "it must be > 0; 0.1 is the default")
-
-    def restore(
-        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
-    ) -> Tensor:
+    def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at the Wiener estimate (std 1)."""
         data_std = (self.weight * noise_std) ** 0.5
         x = operator.prox(torch.zeros_like(operator.adjoint(y)), y, noise_std, 1.0)

@@ -87,7 +87,6 @@ def test_help_names_the_commands(tmp_path):
     for command in (
         "run",
         "plan",
-        "train",
         "leaderboard",
         "report",
         "compare",

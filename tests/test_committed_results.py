@@ -72,7 +72,7 @@ def test_a_cell_has_the_name_of_its_committed_run(task, noise_std, method, cell_
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "noise_std", "method"), AGAIN)
 def test_a_cell_run_again_agrees(task, noise_std, method, cell_config):
-    """The same run by name, and its numbers to what bfloat16 on another processor, or other threads, may move."""
+    """The same run by name, and its numbers to what bfloat16 on another CPU, or other threads, may move."""
     cell = (f"task={task}", f"task.noise_std={noise_std}", f"method={method}")
     folder = run_cell(cell_config("experiment=reproduce_photos", *cell))
     again = open_run(folder).images
@@ -84,7 +84,7 @@ def test_a_cell_run_again_agrees(task, noise_std, method, cell_config):
 
 @pytest.mark.parametrize(("experiment", "dataset", "task", "noise_std", "method"), EXACT)
 def test_an_exact_cell_run_again_agrees(experiment, dataset, task, noise_std, method, cell_config):
-    """To what the order of sums in float64 may move on another processor, or with other threads."""
+    """To what the order of sums in float64 may move on another CPU, or with other threads."""
     cell = (f"dataset={dataset}", f"task={task}", f"task.noise_std={noise_std}", f"method={method}")
     folder = run_cell(cell_config(f"experiment={experiment}", *cell))
     run = open_run(folder)

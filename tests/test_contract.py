@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.utils import get_class, instantiate
+from omegaconf import OmegaConf
 
 from vml_bench.configuration import config_dir, option
 from vml_bench.contract import Denoiser, ImageSet, Method, Metric, Noise, Operator, Prior, lacking, needs_prior
@@ -16,6 +17,7 @@ from vml_bench.denoiser import Denoiser as CountingDenoiser
 from vml_bench.noise import ImageNoise
 from vml_bench.priors.closed_form import random_mixture
 from vml_bench.priors.unet import load_edm_prior
+from vml_bench.runner.resources import build_operator
 
 ROOT = Path(__file__).parents[1]
 METHODS = sorted(
@@ -56,7 +58,7 @@ def test_a_method_asks_the_denoiser_exactly_where_it_says_so(choice):
 @pytest.mark.parametrize("name", TASKS)
 def test_every_operator_is_one(name):
     shape = (1, 1, 32) if name == "random_projection" else (3, 64, 64)
-    operator = instantiate(option("task", name)["operator"])(image_shape=shape, dtype=torch.float32)
+    operator = build_operator(OmegaConf.create(option("task", name)["operator"]), shape, torch.float32)
     assert lacking(operator.for_images(["a"], 0), Operator) == []
 
 

@@ -1,5 +1,7 @@
 """`vml-bench doctor`: what is there, what is not, and what it says of each."""
 
+from types import SimpleNamespace
+
 import pytest
 from PIL import Image
 
@@ -15,7 +17,7 @@ def bare(tmp_path, monkeypatch):
     monkeypatch.setenv("VML_BENCH_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: doctor.shutil._ntuple_diskusage(0, 0, 10**12))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**12))
     return tmp_path
 
 
@@ -88,7 +90,7 @@ def test_a_damaged_file_is_not_taken_for_whole(bare):
 
 
 def test_a_full_disk_counts(bare, monkeypatch):
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: doctor.shutil._ntuple_diskusage(0, 0, 10**9))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**9))
     need = by_name("imagenet")["disk"]
     assert need.missing
     assert need.size > 2_211_383_297 + 2 * 10**9
@@ -108,7 +110,7 @@ def test_all_targets_by_default_and_no_others(bare, capsys):
         cli.main(["doctor"])
     assert caught.value.code == 1
     said = capsys.readouterr().out
-    for name in doctor.TARGETS:
+    for name in catalogue.TARGETS:
         assert f"{name}: " in said
     with pytest.raises(InputError, match="no target 'mars'; choose among ffhq, imagenet, celebahq, photos, demo"):
         doctor.targets("mars")

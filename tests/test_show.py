@@ -12,7 +12,7 @@ from tests.run_folders import write_oracle_run, write_run
 from vml_bench.cli import main
 from vml_bench.errors import InputError
 from vml_bench.runner.command import command_line
-from vml_bench.show import WIDTH, show
+from vml_bench.show import INDENT, WIDTH, show
 
 RECORD = {
     "method": "ddrm",
@@ -42,9 +42,9 @@ def said(text: str, label: str) -> str:
     """What stands beside a label, on one line."""
     found, labels = [], []
     for line in text.splitlines():
-        labels.append(line[:14].strip() or (labels[-1] if labels and line else ""))
+        labels.append(line[:INDENT].strip() or (labels[-1] if labels and line else ""))
         if labels[-1] == label:
-            found.append(line[14:])
+            found.append(line[INDENT:])
     assert found, f"nothing is said of {label}"
     return " ".join(found)
 
@@ -62,7 +62,7 @@ def test_a_run_is_found_by_its_folder_its_name_and_its_first_digits(capsys: pyte
     folder = written()
     for which in (str(folder), folder.name, folder.name[:3]):
         main(["show", which])
-    first, second, third = capsys.readouterr().out.split("run           ")[1:]
+    first, second, third = capsys.readouterr().out.split(f"{'run':{INDENT}}")[1:]
     assert first == second == third
     assert first.startswith("toy/sr4/ddrm/aa11223344\n")
 
@@ -93,7 +93,7 @@ def test_its_problem_is_named_as_its_measurements_are() -> None:
 def test_scores_are_means_over_the_images_that_did_not_diverge_with_their_units() -> None:
     text = show(Path("results"), written().name)
     assert said(text, "images") == "3 of 3 done, 1 diverged"
-    rows = [line[14:].split(maxsplit=1) for line in text.splitlines()]
+    rows = [line[INDENT:].split(maxsplit=1) for line in text.splitlines()]
     scores = {row[0]: row[1] for row in rows if len(row) > 1}
     assert scores["psnr"] == "21.00 dB  mean over images"
     assert scores["lpips_alex"].startswith("0.250 ")
@@ -113,8 +113,8 @@ def test_a_metric_of_ones_own_is_shown_as_it_declares_itself() -> None:
 
 def test_pictures_are_where_it_says() -> None:
     lines = show(Path("results"), written().name).splitlines()
-    for label in ("restored", "original", "measured"):
-        files = [Path(line[14:]) for line in lines if line.startswith(f"  {label} ")]
+    for label in ("restored", "ground truth", "measured"):
+        files = [Path(line[INDENT:]) for line in lines if line.startswith(f"  {label} ")]
         assert [file.name for file in files] == ["a.png", "b.png", "c.png"]
         assert all(file.is_file() for file in files)
 
@@ -133,7 +133,7 @@ def test_an_image_is_shown_with_its_row_and_its_pictures(capsys: pytest.CaptureF
     text = capsys.readouterr().out
     assert "psnr        22.00 dB" in text
     assert "status      ok" in text
-    assert f"  restored    {folder}/recon/b.png\n" in text
+    assert f"  restored     {folder}/recon/b.png\n" in text
     assert "a.png" not in text
     line = refused(capsys, folder.name, "--image", "bb")
     assert "has no image 'bb' among its 3; the nearest is 'b'" in line

@@ -24,7 +24,7 @@ from vml_bench.verify import mending, summary, verify
 from vml_bench.verify.record import differing
 
 PICTURES = ("task=sr4", "method=wiener", "runner.limit=3", "runner.batch_size=2")
-EXACT = ("dataset=gmm_vector", "dataset.problems=2", "dataset.repeats=3", "task=random_projection", "method=pinv")
+EXACT = ("dataset=gmm_vector", "dataset.scenes=2", "dataset.repeats=3", "task=random_projection", "method=pinv")
 IMAGES, SCENES, FEATURES, RECORD, CONFIG = "images.parquet", "oracle.parquet", "features.npz", "run.json", "config.yaml"
 
 
@@ -77,16 +77,16 @@ def snapshot(folder):
     return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in folder.rglob("*") if file.is_file()}
 
 
-def problems(results, dataset=None):
-    return [problem for checked in verify(results, dataset) for problem in checked.problems]
+def defects(results, dataset=None):
+    return [defect for checked in verify(results, dataset) for defect in checked.defects]
 
 
 def notes(results):
-    return [f for checked in verify(results) for f in checked.findings if f not in checked.problems]
+    return [f for checked in verify(results) for f in checked.findings if f not in checked.defects]
 
 
 def printed(capsys, results, *arguments):
-    """What the command says of a folder with problems."""
+    """What the command says of a folder with defects."""
     with pytest.raises(SystemExit) as ended:
         main(["verify", "--results", str(results), *arguments])
     assert ended.value.code == 1
@@ -267,7 +267,7 @@ def test_nothing_is_said_of_what_is_sound_and_nothing_is_written(results, capsys
         file.chmod(0o555 if file.is_dir() else 0o444)
     before = snapshot(results)
     main(["verify", "--results", str(results)])
-    assert capsys.readouterr().out.strip() == "2 runs, 9 images, 3 originals checked: no problems, no notes"
+    assert capsys.readouterr().out.strip() == "2 runs, 9 images, 3 originals checked: no defects, no notes"
     assert snapshot(results) == before
 
 
@@ -281,7 +281,7 @@ def test_damage_is_named_and_what_is_printed_mends_it(results, name, capsys):
     assert any(where in line.split(": ")[0] and says in line for line in lines), text
     assert snapshot(results) == before
     mend(text)
-    assert problems(results) == []
+    assert defects(results) == []
 
 
 @pytest.mark.parametrize(
@@ -301,26 +301,26 @@ def test_damage_under_an_exact_posterior_is_named_and_mended(results, damage, sa
     text = printed(capsys, results, "--dataset", "gmm_vector")
     assert says in text.splitlines()[0]
     mend(text)
-    assert problems(results) == []
+    assert defects(results) == []
 
 
 def test_older_rows_without_hashes_are_held_to_their_pictures_and_scores(results, capsys):
     folder = folder_of(results)
     edit_table(folder, lambda rows: rows.drop(columns="sha256"))
-    assert problems(results) == []
+    assert defects(results) == []
     swap(folder / "recon")
     cut(sorted((folder / "recon").glob("*.png"))[2])
-    whats = [problem.what for problem in problems(results)]
+    whats = [defect.what for defect in defects(results)]
     assert len(whats) == 3
     assert sum("against its original, its row says" in what for what in whats) == 2
     assert any("cannot be read" in what or "no whole PNG" in what for what in whats)
     mend(printed(capsys, results))
-    assert problems(results) == []
+    assert defects(results) == []
 
 
 def test_a_data_set_off_the_8_bit_grid_verifies(off_grid, capsys):
     main(["verify", "--results", str(off_grid)])
-    assert capsys.readouterr().out.strip() == "1 run, 3 images, 3 originals checked: no problems, no notes"
+    assert capsys.readouterr().out.strip() == "1 run, 3 images, 3 originals checked: no defects, no notes"
 
 
 def test_originals_of_other_images_than_they_are_named_by_are_found(off_grid, tmp_path, capsys):
@@ -331,7 +331,7 @@ def test_originals_of_other_images_than_they_are_named_by_are_found(off_grid, tm
     assert f"originals/off_grid/{folder.name}: holds other images than it is named by" in text
     assert f"rm -r {folder}" in text
     mend(text)
-    assert problems(results) == []
+    assert defects(results) == []
 
 
 def test_an_id_that_leads_out_of_the_folder_is_refused_by_name(results, capsys):
@@ -344,7 +344,7 @@ def test_an_id_that_leads_out_of_the_folder_is_refused_by_name(results, capsys):
     removed = [shlex.split(line)[-1] for line in text.splitlines() if line.startswith("rm ")]
     assert removed == [str(folder / IMAGES), str(original(folder).parent / IMAGES)]
     mend(text)
-    assert problems(results) == []
+    assert defects(results) == []
 
 
 def test_what_harms_nothing_is_a_note(results):
@@ -353,7 +353,7 @@ def test_what_harms_nothing_is_a_note(results):
     (folder / "recon" / ".a.123.partial.png").write_bytes(b"half")
     (folder / "images.parquet.damaged").write_bytes(b"broken")
     np.savez(folder / "features_inception.npz", ids=np.array(["astronaut-192-064"]), inception=np.zeros((1, 4)))
-    assert problems(results) == []
+    assert defects(results) == []
     said = " / ".join(note.what for note in notes(results))
     for text in ("1 without a row (extra)", "stopped processes", "set aside as damaged", "lacks 2 images"):
         assert text in said
@@ -362,7 +362,7 @@ def test_what_harms_nothing_is_a_note(results):
 def test_features_completed_later_are_completed_again_where_they_are_damaged(results):
     file = folder_of(results) / "features_inception.npz"
     file.write_bytes(b"no archive")
-    (checked,) = (found for found in verify(results) if found.problems)
+    (checked,) = (found for found in verify(results) if found.defects)
     assert mending(checked, results)[1:] == [
         shlex.join(["rm", str(file)]),
         f"vml-bench leaderboard --features inception --results {results} --dataset photos64",
@@ -377,8 +377,8 @@ def test_runs_of_which_only_tables_are_archived_are_checked_for_the_rest(results
     (note,) = notes(results)
     assert "1 runs without recon/" in note.what
     edit_table(folder, put("ssim", np.nan))
-    (problem,) = problems(results)
-    assert "ssim is nan" in problem.what
+    (defect,) = defects(results)
+    assert "ssim is nan" in defect.what
 
 
 def test_parts_not_merged_yet_are_rows_too(results):
@@ -390,9 +390,9 @@ def test_parts_not_merged_yet_are_rows_too(results):
     rows.to_parquet(folder / "parts" / "000000-aa.parquet", index=False)
     for name in (IMAGES, FEATURES):
         (folder / name).unlink()
-    assert problems(results) == []
+    assert defects(results) == []
     cut(folder / "parts" / "000000-aa.parquet")
-    assert {problem.file.name for problem in problems(results)} >= {"000000-aa.parquet", IMAGES}
+    assert {defect.file.name for defect in defects(results)} >= {"000000-aa.parquet", IMAGES}
 
 
 def test_without_a_run_there_is_nothing_to_verify(tmp_path, capsys):
@@ -404,13 +404,13 @@ def test_without_a_run_there_is_nothing_to_verify(tmp_path, capsys):
 
 def test_what_is_summed_up(results):
     cut(picture(folder_of(results)))
-    assert summary(verify(results)) == "2 runs, 9 images, 3 originals checked: 1 problem, no notes"
+    assert summary(verify(results)) == "2 runs, 9 images, 3 originals checked: 1 defect, no notes"
 
 
 def test_the_command_is_the_one_that_was_given_with_as_many_images_and_these_results(results):
     picture(folder_of(results)).unlink()
     (folder_of(results, "gmm_vector") / SCENES).unlink()
-    lines = [mending(checked, results)[-1] for checked in verify(results) if checked.problems]
+    lines = [mending(checked, results)[-1] for checked in verify(results) if checked.defects]
     assert lines == [
         shlex.join(["vml-bench", "run", *EXACT, f"runner.results_dir={results}"]),
         shlex.join(["vml-bench", "run", *PICTURES[:2], "runner.limit=3", f"runner.results_dir={results}"]),
@@ -426,13 +426,13 @@ def test_what_is_printed_mends_a_run_of_a_configuration_folder_of_ones_own(tmp_p
     main(["run", "--config-dir", str(own.parent), "method=mine", *PICTURES[2:], f"runner.results_dir='{results}'"])
     damaged = picture(folder_of(results))
     damaged.unlink()
-    (checked,) = (checked for checked in verify(results) if checked.problems)
+    (checked,) = (checked for checked in verify(results) if checked.defects)
     script = "\n".join(mending(checked, results))
     assert f"--config-dir '{own.parent}'" in script
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(["bash", "-ec", script], check=True, cwd=tmp_path, env={**os.environ, "PATH": path})
     assert damaged.is_file()
-    assert problems(results) == []
+    assert defects(results) == []
 
 
 @pytest.mark.parametrize(
@@ -447,12 +447,12 @@ def test_a_record_without_a_command_is_named_and_giving_the_command_again_mends_
     assert "# run.json records no command" in text
     assert "vml-bench run" not in text
     run(results, *PICTURES)
-    assert problems(results) == []
+    assert defects(results) == []
 
 
 def test_a_run_that_no_command_line_began_has_no_command(tmp_path, cell_config):
     (run_cell(cell_config(*PICTURES)) / CONFIG).unlink()
-    (checked,) = (checked for checked in verify(tmp_path) if checked.problems)
+    (checked,) = (checked for checked in verify(tmp_path) if checked.defects)
     assert checked.rerun is None
     assert "records no command" in mending(checked, tmp_path)[-1]
 
@@ -463,16 +463,16 @@ def test_a_record_that_leads_out_of_the_results_is_not_followed(results, name):
     record = json.loads((folder / RECORD).read_text())
     record["problem"]["form"]["images"] = name
     edit_record(folder, problem=record["problem"])
-    (problem,) = problems(results, "photos64")
-    assert "names a folder" in problem.what
-    assert problem.remove is None
+    (defect,) = defects(results, "photos64")
+    assert "names a folder" in defect.what
+    assert defect.remove is None
 
 
 def test_a_record_of_an_older_version_is_named(results):
     folder = folder_of(results)
     (folder / RECORD).write_text(json.dumps({"run": folder.name, "ids": []}))
-    (problem,) = problems(results, "photos64")
-    assert "older version" in problem.what
+    (defect,) = defects(results, "photos64")
+    assert "older version" in defect.what
 
 
 @pytest.mark.parametrize(

@@ -1,46 +1,19 @@
-"""`vml-bench doctor`: what a target needs, what of it is here, and the command that gets the rest."""
+"""`vml-bench doctor`: what a target needs, whether it is here, and the command that gets the rest."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vml_bench.errors import InputError
+from vml_bench.text import aligned
 from vml_bench.weights.cache import cache_dir
-from vml_bench.weights.catalogue import Weights, find
+from vml_bench.weights.catalogue import BY_HAND, TARGETS, ByHand, Weights, find
 from vml_bench.weights.check import verify
-from vml_bench.weights.obtain import placed, table
+from vml_bench.weights.obtain import placed
 
-
-@dataclass(frozen=True)
-class Target:
-    """What `make reproduce-<target>` or `make demo` runs on.
-
-    Attributes:
-        dataset: name in conf/dataset.
-        weights: names in the catalogue.
-        optional: further ones, for the protocol report only.
-        gpu: whether it needs a GPU to end within days.
-        results: bytes that its results take on disk, roughly.
-    """
-
-    dataset: str
-    weights: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    gpu: bool = False
-    results: int = 100_000_000
-
-
-OTHER_FID = ("inception-pytorch", "inception-torchvision")
-TARGETS = {
-    "ffhq": Target("ffhq256", ("ffhq256-prior", "lpips", "inception"), OTHER_FID, True, 2_000_000_000),
-    "imagenet": Target("imagenet256", ("imagenet256-prior", "lpips", "inception"), OTHER_FID, True, 2_000_000_000),
-    "celebahq": Target("celebahq256", ("celebahq256-prior", "lpips", "inception"), OTHER_FID, True, 2_000_000_000),
-    "photos": Target("photos64", ("lpips",)),
-    "demo": Target("photos64", ("lpips",)),
-}
 SHIPPED = Path(__file__).with_name("priors") / "weights" / "photos64.safetensors"
 
 
@@ -51,9 +24,9 @@ class Need:
     Attributes:
         what: its name.
         state: "found", or what is wrong.
-        size: in bytes; None where that says nothing.
+        size: in bytes; None where it has no meaning.
         where: where it is, or would be.
-        command: what gets it; empty where it is found.
+        command: how to get it; empty if it was found.
         counts: whether the target is incomplete without it.
     """
 
@@ -66,7 +39,7 @@ class Need:
 
     @property
     def missing(self) -> bool:
-        """Whether it is not here and has to be."""
+        """Whether the target cannot run for lack of it."""
         return self.counts and bool(self.command)
 
 
@@ -82,7 +55,7 @@ def targets(name: str | None) -> list[str]:
 
 
 def examine(name: str) -> list[Need]:
-    """Look for all that a target needs; reads files, writes and downloads nothing."""
+    """Look for everything that a target needs; reads files, but neither writes nor downloads."""
     target = TARGETS[name]
     needs = [weights(what) for what in target.weights]
     needs += [weights(what, counts=False) for what in target.optional]
@@ -94,7 +67,7 @@ def examine(name: str) -> list[Need]:
 
 
 def weights(name: str, counts: bool = True) -> Need:
-    """Weights of the catalogue: there and the right ones?"""
+    """Weights of the catalogue, verified."""
     entry, folder = find(name), cache_dir()
     label = name if counts else f"{name} (optional)"
     command = f"vml-bench fetch {name}"
@@ -111,14 +84,14 @@ def weights(name: str, counts: bool = True) -> Need:
 
 
 def shipped() -> Need:
-    """The prior that travels with the package."""
+    """The prior that is part of the package."""
     if SHIPPED.is_file():
         return Need("photos64-prior", "found", SHIPPED.stat().st_size, str(SHIPPED))
     return Need("photos64-prior", "missing", None, str(SHIPPED), "pip install --force-reinstall vml-bench")
 
 
 def data(name: str) -> Need:
-    """The images of a data set, as its configuration in conf/dataset looks for them; they are counted, not decoded."""
+    """The images of a data set, found as its configuration in conf/dataset finds them; counted, not decoded."""
     from hydra import compose, initialize_config_dir
 
     from vml_bench.configuration import config_dir
@@ -127,12 +100,12 @@ def data(name: str) -> Need:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose("config", [f"dataset={name}"])
     root = str(config.dataset.get("root", "installed packages"))
-    by_hand = name != "photos64"
-    about = find(name).about if by_hand else None
-    command = f"vml-bench fetch {name}" if by_hand else ""
+    entry = placed_by_hand(name)
+    about = entry.about if entry else None
+    command = f"vml-bench fetch {name}" if entry else ""
     try:
         images = build(config.dataset.images, "dataset")
-        missing = images.missing() if by_hand else ()
+        missing = images.missing() if entry else ()
     except InputError as error:
         problem = error.problem.removeprefix(f"data set '{name}': ")
         return Need(f"{name} (data)", f"missing: {problem}", about, root, command or error.remedy)
@@ -153,7 +126,7 @@ def gpu() -> Need:
 
 
 def disk(folder: Path, needed: int) -> Need:
-    """Room for the results and for what is still to come."""
+    """Space for the results and for what is still missing."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     free = shutil.disk_usage(existing).free
     where = f"{existing.absolute()}: {free / 1e9:.1f} GB free"
@@ -163,19 +136,20 @@ def disk(folder: Path, needed: int) -> Need:
 
 
 def report(name: str, needs: Sequence[Need]) -> str:
-    """A target's needs as a table, with how to get by hand what a command cannot fetch."""
+    """A target's needs as a table, and how to get by hand what no command can fetch."""
     rows = [("needed", "state", "size", "where", "to get it")]
     rows += [(need.what, need.state, human(need.size), need.where, need.command or "-") for need in needs]
     missing = sum(need.missing for need in needs)
-    verdict = f"{name}: {f'{missing} missing' if missing else 'complete'}"
-    return "\n".join([verdict, table(rows), *by_hand(TARGETS[name].dataset, needs)])
+    lines = [f"{name}: {f'{missing} missing' if missing else 'complete'}", *aligned(rows)]
+    entry = placed_by_hand(TARGETS[name].dataset)
+    if entry and any(need.missing and need.what == f"{entry.name} (data)" for need in needs):
+        lines.append(f"{entry.name}: accept {entry.licence}; get it from {entry.get}; put {placed(entry)}")
+    return "\n".join(lines)
 
 
-def by_hand(dataset: str, needs: Sequence[Need]) -> Iterator[str]:
-    """Where the data set is to be had and what to put where, if it is missing."""
-    if dataset != "photos64" and any(need.missing and need.what == f"{dataset} (data)" for need in needs):
-        entry = find(dataset)
-        yield f"{dataset}: accept {entry.licence}; get it from {entry.get}; put {placed(entry)}"
+def placed_by_hand(dataset: str) -> ByHand | None:
+    """The catalogue's entry of a data set; None if packages carry it."""
+    return next((entry for entry in BY_HAND if entry.name == dataset), None)
 
 
 def human(size: int | None) -> str:

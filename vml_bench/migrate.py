@@ -51,6 +51,8 @@ TRUSTED = ("vml_bench.data", "vml_bench.priors")
 DROPPED = ("manifest", "files")
 """Of the earlier record: what the problem's images say now."""
 
+EARLIER_KEYS = {"problems": "scenes"}
+"""Parameters of data sets that have another name now."""
 REFERENCES = "references"
 """The earlier folder of originals; that of measurements lay among a task's methods."""
 
@@ -166,6 +168,7 @@ def images_of(node: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[Image
         InputError, ValueError: the images cannot be had, or are others than the run's.
     """
     refuse_foreign(node)
+    node = {EARLIER_KEYS.get(key, key): value for key, value in node.items()}
     machines = [record.get("environment"), *record.get("environments", [])]
     threads = [machine["threads"] for machine in machines if isinstance(machine, dict) and "threads" in machine]
     for count in dict.fromkeys([torch.get_num_threads(), *(n for n in threads if n in range(1, MOST_THREADS))]):

@@ -32,20 +32,21 @@ from vml_bench.runner.progress import clock
 from vml_bench.runner.resources import build, build_operator, shared
 from vml_bench.runner.shard import shard_of
 from vml_bench.runner.validation import validate
+from vml_bench.text import aligned
 
 PNG_SHARE = 0.52
 """Size of a PNG over that of its raw pixels at 256×256: mean 0.53 of ten FFHQ images, 0.51 of ten of ImageNet's."""
 ROW_BYTES = 16_000
-"""Bytes an image beside its pictures: its row, and 2048 + 256 features in single precision."""
+"""Bytes per image beside its pictures: its row, and 2048 + 256 features in single precision."""
 EXACT_ROW_BYTES = 125
-"""Bytes an image on a data set whose posterior is exact, beside its numbers in double precision: no picture is kept."""
+"""Bytes per image where the posterior is exact, beside its numbers in double precision: no picture is kept."""
 
 DEVICES = (1, 8, 64)
 """Numbers of equal devices that a plan gives the time for."""
 
 
 class StandardNormal:
-    """The prior N(0, I), D(x, σ) = x / (1 + σ²), with the noise range and shape of another: costs nothing.
+    """The prior N(0, I), D(x, σ) = x / (1 + σ²), with the noise range and shape of another prior: costs nothing.
 
     Args:
         prior: whose range and shape it takes.
@@ -63,7 +64,7 @@ class StandardNormal:
 
 @dataclass(frozen=True)
 class Pass:
-    """Seconds an image of one network evaluation.
+    """Seconds per image of one network evaluation.
 
     Attributes:
         forward: D alone.
@@ -75,7 +76,7 @@ class Pass:
 
 
 def count(config: DictConfig, prior: Prior) -> tuple[int, int]:
-    """(NFE, VJP) an image of a cell's method on its task, counted by running it on `StandardNormal`."""
+    """(NFE, VJP) per image of a cell's method on its task, counted by running it on `StandardNormal`."""
     operator = build_operator(config.task.operator, prior.image_shape, torch.float32).for_images(["plan"], config.seed)
     denoiser, noise = Denoiser(StandardNormal(prior)), ImageNoise(config.seed, ["plan"], "plan")
     black, noise_std = torch.zeros(1, *prior.image_shape), float(config.task.noise_std)
@@ -109,7 +110,7 @@ def calibrate(prior: Prior, batch_size: int, device: torch.device) -> Pass:
 
 
 def prior_or_stand_in(config: DictConfig, device: torch.device) -> tuple[ComputedPrior, bool]:
-    """The cell's prior, or its network with arbitrary weights where its own are missing; and whether it is that."""
+    """The cell's prior, or its network with arbitrary weights where its own are missing; and whether they are."""
     compute = Compute(**config.compute)
     try:
         prior, missing = build(config.prior.model, "prior"), False
@@ -120,17 +121,24 @@ def prior_or_stand_in(config: DictConfig, device: torch.device) -> tuple[Compute
     return ComputedPrior(prior.to(device), compute, device), missing
 
 
+def image_set(config: DictConfig) -> ImageSet:
+    """The images of a cell's data set, opened once per process.
+
+    Raises:
+        InputError: they are missing here.
+    """
+    return shared("images to count", lambda: build(config.dataset.images, "dataset"), config.dataset.images)
+
+
 def images_of(config: DictConfig) -> tuple[int, bool]:
-    """Number of images of a cell or its shard, and whether they are missing here, so that it is the number asked for.
+    """Number of images of a cell or its shard, and whether they are missing here and the number is the one asked for.
 
     Raises:
         InputError: the images are missing and the configuration does not say how many there should be.
     """
     limit = config.runner.limit
     try:
-        images: ImageSet = shared(
-            "images to count", lambda: build(config.dataset.images, "dataset"), config.dataset.images
-        )
+        images = image_set(config)
     except InputError as error:
         asked = [n for n in (limit, config.dataset.get("first")) if n]
         if not asked:
@@ -144,17 +152,13 @@ def images_of(config: DictConfig) -> tuple[int, bool]:
 def shape_of(config: DictConfig) -> tuple[int, int, int]:
     """(C, H, W) of a cell's images, or, where they are missing here, of those that its prior knows."""
     try:
-        return tuple(
-            shared(
-                "images to count", lambda: build(config.dataset.images, "dataset"), config.dataset.images
-            ).image_shape
-        )
+        return tuple(image_set(config).image_shape)
     except InputError:
         return tuple(prior_or_stand_in(config, torch.device("cpu"))[0].image_shape)
 
 
 def kept_bytes(config: DictConfig, prior: Prior) -> float:
-    """Bytes that stay on disk of an image: a picture and its features, or its numbers where the posterior is exact."""
+    """Bytes kept per image: a picture and its features, or its numbers where the posterior is exact."""
     pixels = torch.Size(prior.image_shape).numel()
     if get_class(config.metrics._target_).exact:
         return 8 * pixels + EXACT_ROW_BYTES
@@ -162,13 +166,13 @@ def kept_bytes(config: DictConfig, prior: Prior) -> float:
 
 
 def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
-    """Cost of each cell: a row a cell, in order.
+    """Cost of each cell: one row per cell, in order.
 
     Cells that share a prior and `compute` share one calibration: at the runner's batch size on a GPU, at one
     image elsewhere. `frame.attrs["missing"]` names what stood in for something that is not here.
 
     Returns:
-        Columns dataset, task, noise_std, method, images, nfe, vjp (an image), hours, gigabytes (10⁹ bytes).
+        Columns dataset, task, noise_std, method, images, nfe, vjp (per image), hours, gigabytes (10⁹ bytes).
 
     Raises:
         InputError: a cell that could not be run, for another reason than missing weights or images.
@@ -213,7 +217,7 @@ def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
 
 
 def spread(hours: Sequence[float], devices: int) -> float:
-    """Time until all jobs are done on so many devices, each free device taking the longest job that is left."""
+    """Time until all jobs are done on that many devices, each free device taking the longest job left."""
     busy = [0.0] * devices
     for job in sorted(hours, reverse=True):
         heapq.heapreplace(busy, busy[0] + job)
@@ -223,15 +227,15 @@ def spread(hours: Sequence[float], devices: int) -> float:
 def on_devices(frame: pd.DataFrame, devices: Sequence[int] = DEVICES) -> pd.DataFrame:
     """Time of a plan on several equal devices, cell by cell and with cells divided into shards.
 
-    A cell is never done before its own time is over, however many devices there are; in n shards it takes an n-th.
+    However many devices there are, a cell takes its own time; divided into n shards, an n-th of it.
 
     Args:
         frame: what `plan` returned, or any table with a column hours.
         devices: numbers of devices.
 
     Returns:
-        Columns devices, hours (a cell a job), shards (the fewest of each cell with which no job is longer than all
-        the work evenly divided), sharded_hours (a shard a job).
+        Columns devices, hours (one job per cell), shards (the fewest per cell with which no job takes longer than all
+        the work evenly divided), sharded_hours (one job per shard).
     """
     cells = list(frame.hours)
     rows = []
@@ -259,13 +263,12 @@ def format_devices(frame: pd.DataFrame) -> str:
 def format_plan(frame: pd.DataFrame) -> str:
     """A plan as text: cells, totals, the time on several devices, the calibration and what was missing."""
     first = frame.loc[frame.forward_seconds.idxmax()]
-    table = frame[["dataset", "task", "noise_std", "method", "images", "nfe", "vjp"]].assign(
-        time=[clock(hours * 3600) for hours in frame.hours]
-    )
+    table = frame[["dataset", "task", "noise_std", "method", "images", "nfe", "vjp"]].astype(str)
+    table["time"] = [clock(hours * 3600) for hours in frame.hours]
     evaluations, products = (frame.images * frame.nfe).sum(), (frame.images * frame.vjp).sum()
     return "\n".join(
         [
-            table.to_string(index=False),
+            *aligned([list(table), *table.to_numpy().tolist()], left=[0, 1, 3]),
             "",
             f"{len(frame)} cells · {frame.images.sum():,} restorations · {evaluations:,} network evaluations, "
             f"{products:,} of them with a Jacobian product",

@@ -1,11 +1,11 @@
-"""One run in words: how it was made, what came of it, and where its pictures lie."""
+"""One run in words: how it was made, its scores, and where its pictures lie."""
 
 from __future__ import annotations
 
 import difflib
 import shlex
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ from vml_bench.runner.command import again
 from vml_bench.store.layout import CONFIG, DIVERGED, RECORD, RunPlace
 from vml_bench.store.parts import table
 from vml_bench.store.runs import UNREADABLE, Run, find_run, open_run
+from vml_bench.text import aligned
 
 WIDTH = 120
 """Columns of the output; a path or a word of the command that is longer is not broken."""
-INDENT = 14
+INDENT = 15
 FEW = 3
 """Images whose paths are listed unless one is asked for."""
 
 Field = tuple[str, str | list[str]]
-"""A label, and a text to be folded or lines that stand as they are."""
+"""A label, and a text to be wrapped or lines that stay as they are."""
 
 
 def show(results: Path, which: str, image_id: str | None = None) -> str:
@@ -60,7 +61,7 @@ def lines(label: str, content: str | list[str]) -> Iterator[str]:
 
 
 def of_run(run: Run) -> Iterator[Field]:
-    """What there is to say of a run."""
+    """The fields of a run."""
     problem, operator = run.problem, run.problem.form.get("operator", {})
     yield "run", [RunPlace.of(run.folder).label]
     command = again(run.record, run.results)
@@ -85,7 +86,7 @@ def of_run(run: Run) -> Iterator[Field]:
     if run.exact:
         yield "pictures", "none: raw restorations are scored against an exact posterior"
         return
-    for label, file in zip(("restorations", "originals", "measurements"), pictures(run, ""), strict=True):
+    for label, file in zip(("restorations", "ground truth", "measurements"), pictures(run, ""), strict=True):
         yield label, [found(file.parent)]
     for image_id in run.images["image_id"][:FEW]:
         yield from of_image(run, image_id)
@@ -94,7 +95,7 @@ def of_run(run: Run) -> Iterator[Field]:
 
 
 def of_image(run: Run, image_id: str, whole: bool = False) -> Iterator[Field]:
-    """What there is to say of one image: its paths, and, as a `whole`, its row.
+    """The fields of one image: its paths, and, with `whole`, its row.
 
     Raises:
         InputError: the run has no such image.
@@ -113,18 +114,18 @@ def of_image(run: Run, image_id: str, whole: bool = False) -> Iterator[Field]:
         yield "row", aligned((name, worded(value, known.get(name))) for name, value in row.items())
     else:
         yield "", ["", image_id]
-    for label, file in zip(("restored", "original", "measured"), pictures(run, image_id), strict=True):
+    for label, file in zip(("restored", "ground truth", "measured"), pictures(run, image_id), strict=True):
         if not run.exact:
             yield f"  {label}", [found(file)]
 
 
 def pictures(run: Run, image_id: str) -> tuple[Path, Path, Path]:
-    """Where the restoration, the original and the measurement of an image lie."""
+    """Files of the restoration, the ground truth and the measurement of an image."""
     return run.picture(image_id), run.original(image_id), run.measurement(image_id)
 
 
 def found(path: Path) -> str:
-    """A path, and whether nothing is there."""
+    """A path, and a note where nothing is there."""
     return f"{path}{'' if path.exists() else '  (not there)'}"
 
 
@@ -148,11 +149,11 @@ def worded(value: Any, column: Column | None = None) -> str:
 def of_prior(run: Run) -> str:
     """The prior in words."""
     prior = run.record.get("prior")
-    return f"{prior['name']} ({prior['hash']}): {in_full(prior['form'])}" if prior else "none is asked"
+    return f"{prior['name']} ({prior['hash']}): {in_full(prior['form'])}" if prior else "none"
 
 
 def computed(record: Mapping[str, Any], network: bool) -> str:
-    """How a run was computed, and by what."""
+    """How a run was computed, and on what."""
     compute, environment = mapping(record, "compute"), mapping(record, "environment")
     words = [str(compute.get("dtype")), *(key for key, value in compute.items() if value is True)] if network else []
     words += [f"on {environment.get('device')} ({environment.get('device_type')})"]
@@ -167,7 +168,7 @@ def mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def in_full(form: Mapping[str, Any]) -> str:
-    """A form in words: "DDRM eta=0.85, …"; hashes of weights by their first digits."""
+    """A form in words: "DDRM eta=0.85, …"; hashes of weights are cut to their first digits."""
     return ", ".join(
         f"{name} {in_words(flat(value))}".strip() if isinstance(value, Mapping) else f"{name} {str(value)[:10]}"
         for name, value in form.items()
@@ -184,10 +185,3 @@ def folded(command: str) -> list[str]:
             line = " "
         line += f" {word}"
     return [*full, line]
-
-
-def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Cells as lines of equal columns."""
-    rows = list(rows)
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from benchmarks.faults.ground import Outcome
 from benchmarks.faults.room import Unavailable
 from benchmarks.faults.suite import EVERY_CHANGE, FAULTS, Fault, run
-from benchmarks.performance.record import memory_gb, processor
+from benchmarks.performance.record import cpu_name, memory_gb
 from vml_bench.files import replacing
 from vml_bench.runner.provenance import environment
 
@@ -111,7 +111,7 @@ def main() -> None:
     made = environment(torch.device("cpu"))
     versions = ", ".join(f"{name} {version}" for name, version in made["packages"].items() if version)
     footer = (
-        f"\n{processor()}, {made['cpu_count']} cores, {memory_gb()} GB; {platform.system()}; Python {made['python']}, "
+        f"\n{cpu_name()}, {made['cpu_count']} cores, {memory_gb()} GB; {platform.system()}; Python {made['python']}, "
         f"{versions}; revision {made['git']}; seed {arguments.seed}; {time.monotonic() - began:.0f} s.\n"
     )
     with replacing(arguments.out) as partial:

@@ -32,13 +32,13 @@ def moved(folder: Path, draw: random.Random, times: int) -> Outcome:
 
 
 def stale(folder: Path, draw: random.Random, times: int) -> Outcome:
-    """A process is killed with the lock and claims in hand, and their files name one that is gone: no one waits."""
+    """A process is killed with its locks in hand, and their files name one that is gone: no one waits."""
     total = Outcome()
     for i in range(times):
         ground = Ground(folder / str(i), PHOTOS)
         place = draw.choice([("remove", "runs/*/parts/*", 1), ("rename", "runs/*/run.json", 1)])
         ended = ground.start(partial(inject.die_before, ground.results, *place))
-        for name in (".lock", "claims"):
+        for name in (".lock", "locks"):
             (ground.run / name).write_text(f"{draw.randrange(1, 1 << 22)}\n")
         ground.spoilt(ended)
         waited = ground.start(partial(inject.record_waiting, folder / f"{i}-waits"))

@@ -31,7 +31,7 @@ PHOTOS = ("dataset=photos64", "task=sr4", "method=pinv", "runner.limit=6", "runn
 SINGLY = (*PHOTOS, "runner.batch_size=1")
 NETWORK = (*PHOTOS, "method=ddrm", "method.sampler.schedule.levels=2")
 EXACT = (
-    *("dataset=gmm_2d", "dataset.problems=3", "dataset.repeats=2", "runner.batch_size=2"),
+    *("dataset=gmm_2d", "dataset.scenes=3", "dataset.repeats=2", "runner.batch_size=2"),
     *("task=random_projection", "task.operator.measurements=1", "method=pinv"),
 )
 TIMED = ["seconds", "memory_mb"]

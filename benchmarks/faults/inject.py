@@ -21,7 +21,7 @@ from tqdm import tqdm
 from vml_bench.cli import main
 from vml_bench.metrics import MetricSuite
 from vml_bench.runner.compute import ComputedPrior
-from vml_bench.runner.run import Run
+from vml_bench.runner.run import Runner
 
 Injection = Callable[[], None]
 
@@ -54,13 +54,13 @@ def note(log: Path, line: str) -> None:
 
 def record_restorations(log: Path) -> None:
     """Note the ids of images when their restoration begins."""
-    restore = Run.restore
+    restore = Runner.restore
 
-    def recorded(self: Run, batch: object) -> object:
+    def recorded(self: Runner, batch: object) -> object:
         note(log, "".join(f"restores {image_id}\n" for image_id in batch.ids)[:-1])
         return restore(self, batch)
 
-    Run.restore = recorded
+    Runner.restore = recorded
 
 
 def on_change(root: Path, act: Callable[[int, str, Path], None]) -> None:
@@ -117,14 +117,14 @@ def die_before(root: Path, kind: str, pattern: str, nth: int = 1) -> None:
 
 def before_restoring(nth: int, act: Injection) -> None:
     """Do something when the n-th batch is about to be restored."""
-    restore, calls = Run.restore, itertools.count(1)
+    restore, calls = Runner.restore, itertools.count(1)
 
-    def acting(self: Run, batch: object) -> object:
+    def acting(self: Runner, batch: object) -> object:
         if next(calls) == nth:
             act()
         return restore(self, batch)
 
-    Run.restore = acting
+    Runner.restore = acting
 
 
 def die() -> None:

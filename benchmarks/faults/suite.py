@@ -56,7 +56,7 @@ FAULTS = (
     Fault("three shards at once", together.shards),
     Fault("three methods at once", together.methods),
     Fault("clock and file times moved", clocks.moved),
-    Fault("lock and claims left by a dead process", clocks.stale),
+    Fault("locks left by a dead process", clocks.stale),
 )
 EVERY_CHANGE = Fault("SIGKILL before every change on disk, one by one", kills.at_changes, 1 << 10, 0)
 """Too long for the tests."""

@@ -17,6 +17,6 @@ tqdm.monitor_interval = 0  # no thread may run where processes are forked
 with tempfile.TemporaryDirectory() as _scratch, contextlib.redirect_stderr(io.StringIO()):
     for _cell in (
         ("task=sr4", "runner.limit=1"),
-        ("dataset=gmm_vector", "task=random_projection", "dataset.problems=1"),
+        ("dataset=gmm_vector", "task=random_projection", "dataset.scenes=1"),
     ):
         main(["run", *_cell, "method=pinv", "runner.device=cpu", f"runner.results_dir={_scratch}"])

@@ -52,7 +52,7 @@ def _numbers(content: dict[str, Any]) -> Iterator[tuple[Cell, Interval]]:
 
 
 def compared(before: Path, after: Path) -> list[Table]:
-    """A table a part of what both folders measured, before beside after."""
+    """One table for each part that both folders measured, before beside after."""
     earlier, later = measured(before), measured(after)
     rows: dict[str, list[dict[str, Any]]] = {}
     for cell, then in earlier.items():
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     revisions = []
     for folder in (arguments.before, arguments.after):
         environments = [json.loads(file.read_text())["environment"] for file in sorted(folder.glob("*.json"))]
-        said = {f"{e['git'][:12]} on {e['processor']}, {e['threads']} threads" for e in environments}
+        said = {f"{e['git'][:12]} on {e.get('cpu') or e['processor']}, {e['threads']} threads" for e in environments}
         revisions.append("; ".join(sorted(said)))
     lines = ["# Before and after", "", f"Before: {revisions[0]}. After: {revisions[1]}.", ""]
     for table in compared(arguments.before, arguments.after):

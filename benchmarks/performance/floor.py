@@ -23,7 +23,7 @@ from benchmarks.performance.record import Benchmark, Table, begin, options, writ
 from vml_bench.contract import Prior
 from vml_bench.data import PhotoCrops
 from vml_bench.denoiser import Denoiser
-from vml_bench.methods.steps import preconditioned_direction
+from vml_bench.methods.loop import preconditioned_direction
 from vml_bench.noise import ImageNoise
 from vml_bench.priors.synthetic import synthetic_prior
 from vml_bench.priors.unet import load_edm_prior

@@ -31,7 +31,8 @@ from vml_bench.data.images import from_uint8, save_png
 from vml_bench.data.photos import PHOTOS, read_photo
 from vml_bench.files import write_json
 from vml_bench.identity import name_of
-from vml_bench.store import Store, layout, parts
+from vml_bench.store import layout, parts
+from vml_bench.store.store import Store
 
 SIZES, IMAGES = (100, 1000, 10_000), 1000
 FEATURE_RUNS, WIDTH = (4, 8), 2048

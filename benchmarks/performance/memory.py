@@ -1,7 +1,7 @@
 """Peak memory of each method at FFHQ's size, batch 1 and 4: ADM's network with arbitrary weights, one level.
 
 Each method runs in a process of its own. Memory does not depend on the number of levels or inner steps, so the fewest
-are run. On the processor the figure is the resident set's peak beyond what it was with the network loaded; the
+are run. On the CPU the figure is the resident set's peak beyond what it was with the network loaded; the
 allocator is told to give freed blocks back at once, so that it is what is held, not what was once held.
 """
 

@@ -32,7 +32,7 @@ from vml_bench.plan import count
 from vml_bench.priors.synthetic import write_synthetic
 from vml_bench.runner.cell import assemble
 from vml_bench.runner.resources import build
-from vml_bench.runner.run import Run
+from vml_bench.runner.run import Runner
 
 FEW = ("ddrm", "vml_map_pre")
 """Measured in bfloat16 and with the FFHQ network unless --full: one without and one with the Jacobian product."""
@@ -66,12 +66,12 @@ def measure(
         noise = ImageNoise(cell.seed, batch.ids, "method")
         cell.method.restore(batch.y, batch.operator, cell.noise_std, Denoiser(cell.prior), noise)
 
-    def fresh_cell() -> tuple[Run]:  # another seed each time, for scores of equal pictures are remembered
+    def fresh_cell() -> tuple[Runner]:  # another seed each time, for scores of equal pictures are remembered
         config.seed = next(fresh)
         config.runner.results_dir = str(scratch / f"cell-{config.seed}")
         return (assemble(config),)
 
-    works = {"method": Work(method), "cell": Work(lambda cell: Run(cell).run(), fresh_cell)}
+    works = {"method": Work(method), "cell": Work(lambda cell: Runner(cell).run(), fresh_cell)}
     if network:
         prior = build(config.prior.model, "prior").to(cell.device)
         autocast = partial(cell.compute.autocast, cell.device)

@@ -66,7 +66,7 @@ def options(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results; default: %(default)s")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N; default: %(default)s")
-    parser.add_argument("--threads", type=int, help="of the processor; default: torch's own")
+    parser.add_argument("--threads", type=int, help="of the CPU; default: torch's own")
     parser.add_argument("--quick", action="store_true", help="a minute at most, to see that it works; not to report")
     return parser
 
@@ -80,7 +80,7 @@ def begin(arguments: argparse.Namespace) -> torch.device:
 
 def write(benchmark: Benchmark, device: torch.device, arguments: argparse.Namespace) -> None:
     """Write a part's json and md, bring the README up to date, and print the md."""
-    hardware = environment(device) | {"processor": processor(), "memory_gb": memory_gb(), "quick": arguments.quick}
+    hardware = environment(device) | {"cpu": cpu_name(), "memory_gb": memory_gb(), "quick": arguments.quick}
     hardware["packages"]["deepinv"] = installed("deepinv")
     content = {**_plain(benchmark), "environment": hardware}
     text = "\n".join([f"# {benchmark.title}", "", *_body(benchmark), _footer(benchmark, hardware), ""])
@@ -108,8 +108,8 @@ def markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def processor() -> str:
-    """The processor's name, where the system tells it."""
+def cpu_name() -> str:
+    """The CPU's name, where the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
@@ -133,7 +133,7 @@ def _footer(benchmark: Benchmark, hardware: dict[str, Any]) -> str:
     device = f"{hardware['device']}, " if hardware["device_type"] != "cpu" else ""
     quick = " **A quick run: not to be reported.**" if hardware["quick"] else ""
     return (
-        f"{device}{hardware['processor']}, {hardware['cpu_count']} cores, {hardware['threads']} threads, "
+        f"{device}{hardware['cpu']}, {hardware['cpu_count']} cores, {hardware['threads']} threads, "
         f"{hardware['memory_gb']} GB; Python {hardware['python']}, {versions}; revision {hardware['git']}; "
         f"{settings or 'no settings'}.{quick}"
     )

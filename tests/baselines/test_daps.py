@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
-from baselines.daps import DAPS, draw, langevin
+from baselines.daps import DAPS
+from tests.baselines.seen import Played
 from tests.baselines.test_diffpir import VARIANCE, isotropic, normal
 from tests.methods.problems import SHAPE, problem
 from vml_bench.denoiser import Denoiser
@@ -31,13 +33,18 @@ def test_langevin_and_hmc_steps_are_the_papers(prior_std, relative, momentum):
     """arXiv:2407.01521, algorithm 1, with autograd's gradient, in pixels; η held where it would diverge."""
     case = problem(0, images=4)
     std = 0.05
+    method = DAPS(1, langevin_steps=3, step_size=relative, likelihood_std=std, momentum=momentum)
+    method = replace(method, schedule=lambda prior: [prior_std])
+    ours = method.restore(case.y, case.operator, std, Denoiser(case.prior), many(4))
     eta = min(relative * std**2, 1 / (1 / prior_std**2 + float(case.operator.singular_values.max()) ** 2 / std**2))
-    ours = langevin(case.truth, case.y, case.operator, prior_std, std, relative, 3, many(4), momentum)
-    rng, x = many(4), case.truth
+    rng = many(4)
+    x = prior_std * rng.randn_like(case.truth)
+    denoised = case.prior(x, prior_std)
+    x = x0_hat = denoised + 0.01 / prior_std * (x - denoised)
     velocity = case.operator.from_spectrum(rng.randn_like(x)) if momentum else torch.zeros_like(x)
     for _ in range(3):
         x = x.clone().requires_grad_()
-        log_target = -(x - case.truth).square().sum() / (2 * prior_std**2)
+        log_target = -(x - x0_hat).square().sum() / (2 * prior_std**2)
         log_target = log_target - (case.y - case.operator.forward(x)).square().sum() / (2 * std**2)
         (score,) = torch.autograd.grad(log_target, x)
         noise = case.operator.from_spectrum(rng.randn_like(x))
@@ -55,15 +62,33 @@ def gaussian_target(operator, y, x0_hat, prior_std, std):
     return mean, covariance
 
 
+class Certain:
+    """A denoiser that knows x_0, whatever x_t is."""
+
+    sigma_min, sigma_max, image_shape = 1e-9, 80.0, SHAPE
+
+    def __init__(self, x_0: torch.Tensor) -> None:
+        self.x_0 = x_0
+
+    def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        return self.x_0
+
+
 @pytest.mark.parametrize("sampler", ["exact", "langevin", "hmc"])
 def test_samplers_have_the_targets_mean_and_covariance(sampler):
     """The exact one within its Monte Carlo error; Langevin with many small steps likewise, beside its bias ηL/2."""
     _, operator, y = isotropic(1024, 0.2)
     x0_hat = normal(1, torch.empty(1, *SHAPE)).expand(1024, -1, -1, -1)
-    if sampler == "exact":
-        x0 = draw(x0_hat, y, operator, 0.5, 0.4, many(1024))
-    else:
-        x0 = langevin(x0_hat, y, operator, 0.5, 0.4, 0.02, 200, many(1024), 0.5 if sampler == "hmc" else 0.0)
+    method = DAPS(
+        ode_sigma_min=1e-9,
+        sampler="exact" if sampler == "exact" else "langevin",
+        langevin_steps=200,
+        step_size=0.02,
+        likelihood_std=0.4,
+        momentum=0.5 if sampler == "hmc" else 0.0,
+        schedule=lambda prior: [0.5],
+    )
+    x0 = method.restore(y, operator, 0.2, Certain(x0_hat), many(1024))
     mean, covariance = gaussian_target(operator, y[:1], x0_hat[:1], 0.5, 0.4)
     whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (x0.flatten(1) - mean).T, upper=False)
     assert whitened.mean(dim=1).abs().max() < 5 / math.sqrt(1024)
@@ -114,10 +139,12 @@ def test_law_on_a_gaussian_prior_is_the_recursions(sampler, noise_std, schedule)
 
 
 def test_flow_ends_near_the_flows_exact_end():
-    """For N(0, c I) the probability-flow ODE takes x at σ to x sqrt((c + σ_end²)/(c + σ²))."""
+    """For N(0, c I) the probability-flow ODE takes x at σ to x sqrt((c + σ_end²)/(c + σ²)). H = 0, no noise."""
     prior, _, _ = isotropic(1, 0.0)
     x = normal(3, torch.empty(2, *SHAPE))
-    end = DAPS(ode_steps=2000).flow(x, 5.0, Denoiser(prior))
+    silent = DenseOperator(SHAPE, torch.zeros(4, 32).double())
+    method = DAPS(ode_steps=2000, sampler="exact", schedule=lambda prior: [5.0])
+    end = method.restore(torch.zeros(2, 4).double(), silent, 0.0, Denoiser(prior), Played(x / 5, 0 * x))
     assert torch.allclose(end, x * math.sqrt((VARIANCE + 1e-4) / (VARIANCE + 25)), rtol=1e-2, atol=0)
 
 

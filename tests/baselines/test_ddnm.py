@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from baselines.ddnm import DDNM
+from baselines.ddnm import DDNM, visits
+from tests.baselines.seen import step
 from tests.methods.problems import SHAPE, problem
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
@@ -77,7 +78,7 @@ def ddnm_step_as_published(x_vp, alpha_bar, alpha_bar_next, y, operator, noise_s
 def test_step_is_the_papers(sigma, sigma_next, noise_std, eta):
     operator, prior, truth, y = spectral_case(noise_std)
     x, n = truth + sigma * normal(1, *truth.shape), normal(2, *truth.shape)
-    ours = DDNM(eta).step(x, prior(x, sigma), sigma, sigma_next, y, operator, noise_std, n)
+    ours = step(DDNM(eta), x, sigma, sigma_next, n, y, operator, noise_std, prior)
     a, a_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
     for i in range(3):
         one = slice(i, i + 1)
@@ -109,9 +110,8 @@ def authors_times(steps: int, length: int, repeat: int) -> list[int]:
 @pytest.mark.parametrize("repeat", [1, 2, 3])
 def test_time_travel_is_the_authors(length, repeat):
     for steps in (1, 2, 7, 10, 20):
-        visits = list(DDNM(travel_length=length, travel_repeat=repeat).visits(steps))
-        assert [steps - 1 - k for k in visits] == authors_times(steps, length, repeat)
-    assert list(DDNM(travel_length=2, travel_repeat=2).visits(5)) == [0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4]
+        assert [steps - 1 - k for k in visits(steps, length, repeat)] == authors_times(steps, length, repeat)
+    assert list(visits(5, length=2, repeat=2)) == [0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4]
 
 
 @pytest.mark.parametrize("method", [DDNM(), DDNM(schedule=DDPMSchedule(20)), TRAVEL])

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from baselines.diffpir import DiffPIR, QuadraticSchedule
+from tests.baselines.seen import step
 from tests.methods.problems import SHAPE, problem
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
@@ -55,7 +56,7 @@ def test_step_is_the_papers(sigma, sigma_next, weight, zeta):
     case = problem(0, images=4)
     x = case.truth + sigma * normal(1, case.truth)
     z = normal(2, x)
-    ours = DiffPIR(weight, zeta).step(x, sigma, sigma_next, case.y, case.operator, 0.05, Denoiser(case.prior), z)
+    ours = step(DiffPIR(weight, zeta), x, sigma, sigma_next, z, case.y, case.operator, 0.05, case.prior)
     alpha_bar, alpha_bar_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
     paper = step_as_published(
         math.sqrt(alpha_bar) * x, alpha_bar, alpha_bar_next, case.y, case.operator, case.prior, 0.05, weight, zeta, z
@@ -66,9 +67,7 @@ def test_step_is_the_papers(sigma, sigma_next, weight, zeta):
 def test_noiseless_step_is_the_limit_and_the_answer_meets_the_measurement():
     case = problem(3, noise_std=0.0)
     x, z = case.truth + normal(1, case.truth), normal(2, case.truth)
-    exact, near = (
-        DiffPIR().step(x, 1.0, 0.5, case.y, case.operator, std, Denoiser(case.prior), z) for std in (0.0, 1e-6)
-    )
+    exact, near = (step(DiffPIR(), x, 1.0, 0.5, z, case.y, case.operator, std, case.prior) for std in (0.0, 1e-6))
     assert torch.allclose(exact, near, atol=1e-6)
     answer, _ = case.restore(DiffPIR())
     assert case.operator.residual(answer, case.y).max() < 1e-9

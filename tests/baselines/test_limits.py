@@ -10,6 +10,7 @@ import torch
 
 from baselines.ddrm import DDRM
 from baselines.dps import DPS
+from tests.baselines.seen import step
 from vml_bench.denoiser import Denoiser
 from vml_bench.noise import ImageNoise
 from vml_bench.operators import DenseOperator
@@ -101,7 +102,7 @@ def test_dps_guidance_has_one_length_however_far_the_measurement_is():
     operator = DenseOperator((1, 1, 1), torch.full((1, 1), 0.7, dtype=torch.float64))
     x, sigma, sigma_next, scale = torch.zeros(1, 1, 1, 1, dtype=torch.float64), 0.8, 0.5, 0.3
     pulls = [
-        DPS(scale=scale).step(x, sigma, sigma_next, torch.full((1, 1), far).double(), operator, Denoiser(prior), 0 * x)
+        step(DPS(scale), x, sigma, sigma_next, x, torch.full((1, 1), far).double(), operator, 0.0, prior)
         for far in (0.01, 1.0, 100.0)
     ]
     slope = 0.5 / (0.5 + sigma**2)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from baselines.lmaps import LMAPS
+from tests.baselines.seen import step
 from tests.methods.problems import SHAPE, problem
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
@@ -26,9 +27,8 @@ def normal(seed: int, like: torch.Tensor) -> torch.Tensor:
 def test_local_problem_is_what_gradient_descent_would_find(sigma, scale, prior_std):
     case = problem(0, images=4)
     x = case.truth + sigma * normal(1, case.truth)
-    ours = LMAPS(scale, prior_std).step(
-        x, sigma, 0.0, case.y, case.operator, case.noise_std, Denoiser(case.prior), 0 * x
-    )
+    given = case.y, case.operator, case.noise_std, case.prior
+    ours = step(LMAPS(scale, prior_std), x, sigma, 0.0, 0 * x, *given, start_std=sigma)
     denoised = case.prior(x, sigma)
     variance = scale * (sigma**2 if prior_std == math.inf else sigma**2 * prior_std**2 / (sigma**2 + prior_std**2))
     s = case.operator.singular_values
@@ -49,7 +49,7 @@ def test_local_problem_is_exact_for_the_prior_it_assumes():
     truth = prior.sample(5, torch.Generator().manual_seed(0))
     y = operator.measure(truth, noise_std, normal(1, operator.forward(truth)))
     x = truth + sigma * normal(2, truth)
-    ours = LMAPS(prior_std=tau).step(x, sigma, 0.0, y, operator, noise_std, Denoiser(prior), 0 * x)
+    ours = step(LMAPS(prior_std=tau), x, sigma, 0.0, 0 * x, y, operator, noise_std, prior, start_std=sigma)
     s = operator.singular_values
     information = operator.to_spectrum(x) / sigma**2 + s * operator.measurement_to_spectrum(y) / noise_std**2
     exact = operator.from_spectrum(information / (1 / tau**2 + 1 / sigma**2 + s.square() / noise_std**2))
@@ -62,15 +62,14 @@ def test_move_is_ddims_in_the_variance_preserving_frame(sigma, sigma_next, fresh
     """DDIM (arXiv:2010.02502, eq. 7 and 12), x_0 replaced by the local MAP, its σ_t = ρ √(1 − ᾱ_next)."""
     case = problem(0, images=4)
     x, n = case.truth + sigma * normal(1, case.truth), normal(2, case.truth)
-    method, denoiser = LMAPS(fresh=fresh), Denoiser(case.prior)
-    arguments = case.y, case.operator, case.noise_std, denoiser, n
-    local_map = method.step(x, sigma, 0.0, *arguments)
+    method, given = LMAPS(fresh=fresh), (n, case.y, case.operator, case.noise_std, case.prior, sigma)
+    local_map = step(method, x, sigma, 0.0, *given)
     alpha_bar, alpha_bar_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
     epsilon = (math.sqrt(alpha_bar) * x - math.sqrt(alpha_bar) * local_map) / math.sqrt(1 - alpha_bar)
     ddim_std = fresh * math.sqrt(1 - alpha_bar_next)
     carried = math.sqrt(max(1 - alpha_bar_next - ddim_std**2, 0)) * epsilon
     x_vp_next = math.sqrt(alpha_bar_next) * local_map + carried + ddim_std * n
-    ours = math.sqrt(alpha_bar_next) * method.step(x, sigma, sigma_next, *arguments)
+    ours = math.sqrt(alpha_bar_next) * step(method, x, sigma, sigma_next, *given)
     assert torch.allclose(ours, x_vp_next, atol=1e-6, rtol=0)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from baselines.pigdm import PiGDM
 from baselines.tmpd import TMPD, shortened
+from tests.baselines.seen import step
 from tests.methods.problems import SHAPE, Problem, problem
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
@@ -117,7 +118,7 @@ def assert_steps_agree(method, published, operator, prior, noise_std, sigma, sig
     truth, y = measured(operator, prior, noise_std)
     x = truth + sigma * normal(1, *truth.shape)
     z, h = normal(2, *truth.shape), matrix_of(operator)
-    ours = method.step(x, sigma, sigma_next, y, operator, noise_std, Denoiser(prior), z)
+    ours = step(method, x, sigma, sigma_next, z, y, operator, noise_std, prior)
     a, a_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
     for i in range(len(x)):
         x_vp = math.sqrt(a) * x[i].flatten()
@@ -194,7 +195,7 @@ def test_on_gaussians_the_guided_mean_is_exact(method, case, noise_std, sigma):
     operator, prior = case()
     truth, y = measured(operator, prior, noise_std)
     x = truth + sigma * normal(1, *truth.shape)
-    ours = method.step(x, sigma, 0.0, y, operator, noise_std, Denoiser(prior), torch.zeros_like(x)).flatten(1)
+    ours = step(method, x, sigma, 0.0, torch.zeros_like(x), y, operator, noise_std, prior).flatten(1)
     assert torch.allclose(ours, exact_mean(x, sigma, y, operator, noise_std, prior), atol=1e-8)
 
 

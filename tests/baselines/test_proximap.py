@@ -9,6 +9,7 @@ import torch
 
 from baselines.lmaps import LMAPS
 from baselines.proximap import ProxiMAP, proximap
+from tests.baselines.seen import step
 from tests.methods.problems import SHAPE, problem
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
@@ -107,8 +108,8 @@ def test_step_is_diffpirs_in_the_variance_preserving_frame(sigma, sigma_next, fr
     epsilon = (math.sqrt(alpha_bar) * x - math.sqrt(alpha_bar) * x_0) / math.sqrt(1 - alpha_bar)
     noise = math.sqrt(1 - fresh) * epsilon + math.sqrt(fresh) * n
     x_vp_next = math.sqrt(alpha_bar_next) * x_0 + math.sqrt(1 - alpha_bar_next) * noise
-    method = ProxiMAP(penalty=penalty, fresh=fresh)
-    ours = method.step(x, sigma, sigma_next, steps, case.y, case.operator, case.noise_std, Denoiser(case.prior), n)
+    method = ProxiMAP(inner_steps=steps, late=1.0, penalty=penalty, fresh=fresh)
+    ours = step(method, x, sigma, sigma_next, n, case.y, case.operator, case.noise_std, case.prior, start_std=sigma)
     assert torch.allclose(math.sqrt(alpha_bar_next) * ours, x_vp_next, atol=1e-6, rtol=0)
 
 

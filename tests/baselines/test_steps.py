@@ -9,8 +9,8 @@ import torch
 
 from baselines.ddrm import DDRM
 from baselines.dps import DPS
+from tests.baselines.seen import path, step
 from tests.methods.problems import SHAPE, problem
-from vml_bench.denoiser import Denoiser
 from vml_bench.operators import DenseOperator
 from vml_bench.priors.closed_form import random_mixture
 
@@ -42,8 +42,7 @@ def test_dps_step_is_the_papers(sigma, sigma_next):
     case = problem(0, images=4)
     x = case.truth + sigma * normal(1, case.truth)
     z = normal(2, x)
-    method = DPS(scale=0.3)
-    ours = method.step(x, sigma, sigma_next, case.y, case.operator, Denoiser(case.prior), z)
+    ours = step(DPS(scale=0.3), x, sigma, sigma_next, z, case.y, case.operator, case.noise_std, case.prior)
     alpha_bar, alpha_bar_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
     for i in range(4):
         x_vp = math.sqrt(alpha_bar) * x[i : i + 1]
@@ -55,10 +54,11 @@ def test_dps_step_is_the_papers(sigma, sigma_next):
 
 def test_dps_guidance_at_a_met_measurement_is_zero():
     case = problem(0, images=2)
-    denoised = case.prior(case.truth, 0.3)
+    x = math.sqrt(1 + 0.3**2) * case.truth
+    denoised = case.prior(x, 0.3)
     met = case.operator.forward(denoised)
-    step = DPS(scale=5.0).step(case.truth, 0.3, 0.1, met, case.operator, Denoiser(case.prior), 0 * denoised)
-    assert torch.allclose(step, denoised + (case.truth - denoised) / 9)
+    _, moved, _ = path(DPS(scale=5.0), [0.3, 0.1], [case.truth], met, case.operator, 0.0, case.prior)
+    assert torch.allclose(moved, denoised + (x - denoised) / 9)
 
 
 def spectral_case(noise_std: float):
@@ -86,11 +86,10 @@ def ddrm_mean_and_std(s, y_bar, x0_bar, x_bar, sigma, sigma_next, noise_std, eta
 @pytest.mark.parametrize(("sigma", "sigma_next"), [(10.0, 4.0), (0.6, 0.3), (0.05, 0.0)])
 def test_ddrm_step_is_the_papers(sigma, sigma_next, noise_std, eta, eta_b):
     operator, prior, truth, y = spectral_case(noise_std)
-    x = truth + sigma * normal(1, truth)
-    z = normal(2, x)
-    ours = operator.to_spectrum(
-        DDRM(eta, eta_b).step(x, sigma, sigma_next, y, operator, noise_std, Denoiser(prior), z)
-    ).flatten(1)
+    z = normal(2, truth)
+    levels = [sigma, sigma_next] if sigma_next > 0 else [sigma]
+    x, ours, *_ = path(DDRM(eta, eta_b), levels, [normal(1, truth), z], y, operator, noise_std, prior)
+    ours = operator.to_spectrum(ours).flatten(1)
     s = operator.singular_values.flatten()
     y_bar = torch.where(s > 0, operator.measurement_to_spectrum(y).flatten(1) / s, 0)
     x_bar, x0_bar = operator.to_spectrum(x).flatten(1), operator.to_spectrum(prior(x, sigma)).flatten(1)
@@ -111,9 +110,10 @@ def test_ddrm_step_is_the_papers(sigma, sigma_next, noise_std, eta, eta_b):
 @pytest.mark.parametrize("sigma", [157.0, 0.5])
 def test_ddrm_start_is_the_papers(sigma, noise_std):
     """Equation 7; where x_T is cleaner than y, which the paper excludes, the coordinate counts as unobserved."""
-    operator, _, truth, y = spectral_case(noise_std)
+    operator, prior, truth, y = spectral_case(noise_std)
     z = normal(3, truth)
-    start = operator.to_spectrum(DDRM().start(sigma, y, operator, noise_std, z)).flatten(1)
+    start, _ = path(DDRM(), [sigma], [z], y, operator, noise_std, prior)
+    start = operator.to_spectrum(start).flatten(1)
     s, y_bar = operator.singular_values.flatten(), operator.measurement_to_spectrum(y).flatten(1)
     for b in range(3):
         for i in range(32):

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.faults import kills
 from benchmarks.faults.room import Unavailable
 from benchmarks.faults.suite import EVERY_CHANGE, FAULTS, run
-from vml_bench.store import Store
 from vml_bench.store import store as store_module
+from vml_bench.store.store import Store
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="faults are injected through /proc, tmpfs and fork servers")
 

@@ -14,7 +14,7 @@ PRIOR = random_mixture((1, 2, 3), 2, seed=0)
 
 
 def test_repeats_of_a_scene_are_one_image_under_ids_of_their_own():
-    images = DrawnImages(PRIOR, problems=2, repeats=3)
+    images = DrawnImages(PRIOR, scenes=2, repeats=3)
     assert images.ids == ("p000-r00", "p000-r01", "p000-r02", "p001-r00", "p001-r01", "p001-r02")
     assert [images.scene(image_id) for image_id in images.ids] == ["p000"] * 3 + ["p001"] * 3
     assert images.load("p000-r00").equal(images.load("p000-r02"))
@@ -24,14 +24,14 @@ def test_repeats_of_a_scene_are_one_image_under_ids_of_their_own():
 
 
 def test_a_draw_depends_on_the_seed_and_its_scene_alone():
-    few, many = DrawnImages(PRIOR, problems=2, repeats=1), DrawnImages(PRIOR, problems=5, repeats=4)
+    few, many = DrawnImages(PRIOR, scenes=2, repeats=1), DrawnImages(PRIOR, scenes=5, repeats=4)
     assert few.load("p001-r00").equal(many.load("p001-r03"))
     assert digests_of(few).items() <= digests_of(many).items()
-    assert not few.load("p001-r00").equal(DrawnImages(PRIOR, problems=2, repeats=1, seed=1).load("p001-r00"))
+    assert not few.load("p001-r00").equal(DrawnImages(PRIOR, scenes=2, repeats=1, seed=1).load("p001-r00"))
 
 
 def test_draws_have_the_priors_mean_and_spread():
-    images = DrawnImages(PRIOR, problems=4000, repeats=1)
+    images = DrawnImages(PRIOR, scenes=4000, repeats=1)
     drawn = torch.stack([images.load(image_id) for image_id in images.ids]).flatten(1)
     mean = (PRIOR.weights[:, None] * PRIOR.means).sum(dim=0)
     second = PRIOR.covariances + torch.einsum("ki,kj->kij", PRIOR.means, PRIOR.means)
@@ -45,10 +45,10 @@ def test_draws_have_the_priors_mean_and_spread():
     ("arguments", "says"),
     [
         ({"prior": object()}, "cannot be drawn from"),
-        ({"prior": PRIOR, "problems": 0}, r"dataset\.problems=0"),
+        ({"prior": PRIOR, "scenes": 0}, r"dataset\.scenes=0"),
         ({"prior": PRIOR, "repeats": 0}, r"dataset\.repeats=0"),
     ],
 )
-def test_what_cannot_be_drawn_is_the_users_to_mend(arguments, says):
+def test_what_cannot_be_drawn_is_refused(arguments, says):
     with pytest.raises(InputError, match=says):
         DrawnImages(**arguments)

@@ -1,4 +1,4 @@
-"""FFHQ, ImageNet and CelebA-HQ in the layouts in which people have them."""
+"""FFHQ, ImageNet and CelebA-HQ in their usual layouts."""
 
 import io
 
@@ -31,7 +31,7 @@ def as_uint8(image):
 
 
 def reference_crop(pixels, side):
-    """guided-diffusion's rule, worked out with the reference's own calls on arrays: a second writing of it."""
+    """guided-diffusion's rule, written independently with the reference's own calls on arrays."""
     image = Image.fromarray(pixels)
     while min(*image.size) >= 2 * side:
         image = image.resize(tuple(length // 2 for length in image.size), resample=Image.BOX)
@@ -63,7 +63,7 @@ def test_a_missing_ffhq_image_is_not_replaced_by_the_next(tmp_path):
 
 
 @pytest.mark.parametrize("reduce", ["box", "lanczos", "bicubic"])
-def test_originals_of_1024_are_reduced(tmp_path, reduce):
+def test_images_of_1024_are_reduced(tmp_path, reduce):
     pixels = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "00000.png")
     image = as_uint8(FFHQ(tmp_path, first=1, reduce=reduce).load("00000"))
@@ -176,7 +176,7 @@ def test_celebahq_takes_celebas_own_test_part(tmp_path):
     with pytest.raises(InputError, match="holds 2 of the 100"):
         CelebAHQ(tmp_path)
     (tmp_path / "list_eval_partition.txt").write_text("000006.jpg 1\n")
-    with pytest.raises(InputError, match="do not fit together"):
+    with pytest.raises(InputError, match="do not match"):
         CelebAHQ(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Images stored one by one: what is wrong with one is said before it is decoded, and before any is used."""
+"""Images stored one by one: a fault is reported before the image is decoded, and before any is used."""
 
 import struct
 import warnings
@@ -28,7 +28,7 @@ def folder(tmp_path, count=3):
 
 
 def png_header(width, height):
-    """A PNG that announces a size and holds one line of it."""
+    """A PNG that announces a size but holds only one line."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

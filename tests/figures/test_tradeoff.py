@@ -8,13 +8,13 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from PIL import Image
 
 from tests.run_folders import write_run
 from vml_bench.analysis.leaderboard import build
 from vml_bench.cards import Card, card
 from vml_bench.errors import InputError
-from vml_bench.figures import tradeoff
 from vml_bench.figures.labels import overlap, place
 from vml_bench.figures.tradeoff import Point, front, read_point, tradeoff_figure, write_tradeoffs
 from vml_bench.store import layout
@@ -35,16 +35,16 @@ def point(x, y):
 def said(monkeypatch):
     """Texts of all axes, panel after panel, of every figure that is saved."""
     found: list[dict[str, list]] = []
-    save = tradeoff._save
+    save = FigureCanvasPdf.print_pdf
 
-    def look(figure, folder, stem):
+    def look(canvas, *arguments, **options):
         found.extend(
             {"title": axes.get_title(), "labels": [text.get_text() for text in axes.texts], "lines": list(axes.lines)}
-            for axes in figure.axes
+            for axes in canvas.figure.axes
         )
-        return save(figure, folder, stem)
+        return save(canvas, *arguments, **options)
 
-    monkeypatch.setattr(tradeoff, "_save", look)
+    monkeypatch.setattr(FigureCanvasPdf, "print_pdf", look)
     return found
 
 

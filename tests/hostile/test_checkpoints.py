@@ -156,7 +156,7 @@ def test_a_configuration_that_is_none_is_refused(tmp_path: Path, config: str) ->
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize(
     ("make", "says"),
-    [(Path.mkdir, "is no file"), (os.mkfifo, "is no file"), (Path.touch, "whole"), (lambda path: None, "not exist")],
+    [(Path.mkdir, "not a file"), (os.mkfifo, "not a file"), (Path.touch, "whole"), (lambda path: None, "not exist")],
     ids=["folder", "pipe", "empty", "missing"],
 )
 def test_what_is_no_file_of_weights_is_refused_without_waiting(

@@ -17,7 +17,7 @@ CELL = ("run", "task=sr4", "method=pinv", "runner.device=cpu")
 PLANE = (
     "run",
     "dataset=gmm_2d",
-    "dataset.problems=1",
+    "dataset.scenes=1",
     "task=random_projection",
     "task.operator.measurements=1",
     "method=vml_fixed_point",
@@ -74,8 +74,8 @@ def postscript(file: Path) -> None:
         (web_page, "cannot be read"),
         (cut, "cannot be read"),
         (postscript, "cannot be read"),
-        (os.mkfifo, "it is no file"),
-        (Path.mkdir, "it is no file"),
+        (os.mkfifo, "it is not a file"),
+        (Path.mkdir, "it is not a file"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -111,7 +111,7 @@ def test_a_name_that_means_something_else_in_the_results_folder(refused: Refused
 
 
 @pytest.mark.parametrize(
-    ("make", "says"), [(os.mkfifo, "is no file"), (Path.mkdir, "is no file"), (Path.touch, "whole")]
+    ("make", "says"), [(os.mkfifo, "is not a file"), (Path.mkdir, "is not a file"), (Path.touch, "whole")]
 )
 def test_weights_that_are_none(tmp_path: Path, refused: Refused, make: Callable[[Path], None], says: str) -> None:
     file = tmp_path / "w.safetensors"
@@ -124,7 +124,7 @@ def test_weights_that_are_none(tmp_path: Path, refused: Refused, make: Callable[
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("task.operator.measurements=many", "task.operator.measurements='many' does not fit; set it to a whole number"),
+        ("task.operator.measurements=many", "measurements='many' does not fit; it must be a whole number"),
         ("+task.operator.command=ls", "task.operator.command is unknown; choose among image_shape, measurements"),
         ("task.operator._target_=no.such.thing", "task.operator._target_=no.such.thing cannot be found"),
         ("task.operator=null", "task.operator names nothing to build"),
@@ -132,18 +132,18 @@ def test_weights_that_are_none(tmp_path: Path, refused: Refused, make: Callable[
         ("method.sampler.inner_steps=1.5", "method.sampler.inner_steps=1.5 does not fit"),
         ("method.sampler.step_size=nan", "method.sampler.step_size=nan does not fit"),
         ("method.sampler.schedule=null", "method.sampler.schedule=None does not fit"),
-        ("method.sampler.schedule.levels=1000000", "schedule.levels=1000000"),
+        ("method.sampler.schedule.levels=1000000", "method.sampler.schedule.levels=1000000 does not fit"),
         ("metrics._target_=null", "metrics names nothing to build"),
         ("prior.model.image_shape=[1,2]", "prior.model.image_shape=[1, 2] does not fit"),
         ("compute=null", "compute=None chooses nothing"),
         ("tracker=null", "Config group override must be a string"),
         ("+compute.nice=1", "compute.nice is unknown"),
         ("compute.compile=maybe", "compute.compile='maybe' does not fit"),
-        ("runner.device=null", "runner.device=None is no text"),
-        ("task.noise_std=1e300", "task.noise_std=1e+300 is no noise level"),
-        ("task.noise_std=1e-12", "task.noise_std=1e-12 is no noise level"),
-        ("seed=true", "seed=True is no integer"),
-        ("seed=9223372036854775808", "seed=9223372036854775808 is no integer of 64 bits"),
+        ("runner.device=null", "runner.device=None is not text"),
+        ("task.noise_std=1e300", "task.noise_std=1e+300 is not a noise level"),
+        ("task.noise_std=1e-12", "task.noise_std=1e-12 is not a noise level"),
+        ("seed=true", "seed=True is not a 64-bit integer"),
+        ("seed=9223372036854775808", "seed=9223372036854775808 is not a 64-bit integer"),
         ("seed=${oc.env:NO_SUCH_VARIABLE}", "NO_SUCH_VARIABLE"),
     ],
 )

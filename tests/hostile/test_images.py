@@ -131,7 +131,7 @@ def test_every_id_is_the_name_of_one_file_in_its_folder(tmp_path_factory: pytest
 
 @pytest.mark.parametrize("ids", [("a", "b", "a"), ("IMG", "img"), ("é", "e\u0301"), ("Straße", "STRASSE")])
 def test_ids_that_are_one_where_case_does_not_count(ids: tuple[str, ...]) -> None:
-    with pytest.raises(InputError, match="are one where case does not count"):
+    with pytest.raises(InputError, match="are the same but for case"):
         check_ids("mine", ids)
 
 
@@ -187,7 +187,11 @@ def test_a_path_inside_a_table_names_no_file_outside(tmp_path: Path, path: str |
 
 @pytest.mark.parametrize(
     ("paths", "says"),
-    [(["a.png", "x/a.jpg"], "would share an id"), (["A.png", "a.png"], "are one"), (["a" * 300], "cannot be the id")],
+    [
+        (["a.png", "x/a.jpg"], "would share an id"),
+        (["A.png", "a.png"], "are the same but for case"),
+        (["a" * 300], "cannot be the id"),
+    ],
 )
 def test_ids_in_a_table_that_collide_or_are_too_long(tmp_path: Path, paths: list[str | None], says: str) -> None:
     with pytest.raises(InputError, match=says):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vml_bench.store import read_features, read_rows
+from vml_bench.store.parts import read_features, read_rows
 
 MEASURED = ["seconds", "memory_mb"]
 """Columns that differ from run to run."""

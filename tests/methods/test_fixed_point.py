@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tests.methods.problems import problem
 from vml_bench.denoiser import Denoiser
-from vml_bench.methods.steps import preconditioned_direction
+from vml_bench.methods import VMLMAPPreconditioned
+from vml_bench.methods.loop import preconditioned_direction
 from vml_bench.operators import DenseOperator, SpectralOperator
 from vml_bench.priors.closed_form import GaussianMixturePrior, GaussianPrior, random_mixture
 
@@ -102,8 +103,8 @@ def test_rate_of_a_coordinate(sigma, s, noise_std):
     assert (z - y) / (y - x) == pytest.approx(1 - 0.8 * a, abs=1e-7)
 
     def preconditioned(point: Tensor) -> Tensor:
-        denoised, pull_back = Denoiser(prior).vjp(point, sigma)
-        return point + 0.8 * pull_back(preconditioned_direction(point, denoised, case[2], case[1], noise_std, sigma))
+        _, d = VMLMAPPreconditioned().direction(point, sigma, case[2], case[1], noise_std, Denoiser(prior))
+        return point + 0.8 * d
 
     x = torch.ones(1, 1, 1, 1).double()
     y = preconditioned(x)

@@ -10,7 +10,8 @@ import torch
 from tests.methods.problems import SHAPE, Problem, problem
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
-from vml_bench.methods import vml_loss
+from vml_bench.methods import VMLMAP, vml_loss
+from vml_bench.methods.loop import preconditioned_direction
 from vml_bench.methods.loss import (
     covariance_terms,
     estimate_covariance_terms,
@@ -18,8 +19,6 @@ from vml_bench.methods.loss import (
     simplified_gradient,
     simplified_loss,
 )
-from vml_bench.methods.steps import preconditioned_direction
-from vml_bench.methods.vml_map import descent
 from vml_bench.noise import ImageNoise
 from vml_bench.operators import Denoise, DenseOperator, InpaintRandom
 from vml_bench.priors.closed_form import GaussianMixturePrior, GaussianPrior
@@ -105,13 +104,13 @@ def test_gradient_is_autograds_and_the_methods_own(sigma, noise_std):
     problem_ = (case.y, case.operator, noise_std)
     assert agrees(simplified_gradient(x, sigma, *problem_, Denoiser(case.prior)))
 
-    denoised, pull_back = Denoiser(case.prior).vjp(x, sigma)
+    denoised, vjp = Denoiser(case.prior).vjp(x, sigma)
     curvature = 1 / sigma**2 + float(case.operator.singular_values.max()) ** 2 / noise_std**2
-    assert agrees(-curvature * pull_back(descent(x, denoised, *problem_, sigma), retain=True))
+    assert agrees(-curvature * VMLMAP().direction(x, sigma, *problem_, Denoiser(case.prior))[1])
 
     d = case.operator.to_spectrum(preconditioned_direction(x, denoised, *problem_, sigma))
     precision = case.operator.singular_values.square() / noise_std**2 + 1 / sigma**2
-    assert agrees(-pull_back(case.operator.from_spectrum(precision * d)))
+    assert agrees(-vjp(case.operator.from_spectrum(precision * d)))
 
 
 def masked(case: Problem) -> InpaintRandom:

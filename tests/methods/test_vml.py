@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.baselines.seen import path
 from tests.methods.problems import SHAPE, problem
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.methods import VMLMAP, VMLFixedPoint, VMLMAPPreconditioned
-from vml_bench.methods.steps import next_level, preconditioned_direction, starting_point
-from vml_bench.methods.vml_map import descent
+from vml_bench.methods.loop import preconditioned_direction
 from vml_bench.noise import ImageNoise
 from vml_bench.operators import DenseOperator
 from vml_bench.schedule import EDMSchedule
@@ -44,13 +44,12 @@ def simplified_loss(case, x: torch.Tensor, sigma: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("sigma", [0.02, 0.3, 5.0])
 def test_plain_step_is_gradient_descent_on_the_loss(sigma):
-    case, x, denoised = state(0.05, sigma)
+    case, x, _ = state(0.05, sigma)
     point = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(simplified_loss(case, point, sigma), point)
     curvature = 1 / sigma**2 + float(case.operator.singular_values.max()) ** 2 / case.noise_std**2
-    _, pull_back = Denoiser(case.prior).vjp(x, sigma)
-    step = pull_back(descent(x, denoised, case.y, case.operator, case.noise_std, sigma))
-    assert torch.allclose(step, -gradient / curvature, atol=1e-9)
+    _, d = VMLMAP().direction(x, sigma, case.y, case.operator, case.noise_std, Denoiser(case.prior))
+    assert torch.allclose(d, -gradient / curvature, atol=1e-9)
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.3, 5.0])
@@ -65,12 +64,14 @@ def test_preconditioned_direction_is_the_matrix_formula(sigma):
     assert torch.allclose(d, expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("direction", [preconditioned_direction, descent])
-def test_directions_without_noise_are_their_limits(direction):
-    case, x, denoised = state(0.0, 0.3)
-    exact = direction(x, denoised, case.y, case.operator, 0.0, 0.3)
+@pytest.mark.parametrize("method", METHODS)
+def test_directions_without_noise_are_their_limits(method):
+    case, x, _ = state(0.0, 0.3)
+    exact, near = (
+        method.direction(x, 0.3, case.y, case.operator, noise_std, Denoiser(case.prior))[1] for noise_std in (0.0, 1e-7)
+    )
     assert torch.isfinite(exact).all()
-    assert torch.allclose(exact, direction(x, denoised, case.y, case.operator, 1e-7, 0.3), atol=1e-6)
+    assert torch.allclose(exact, near, atol=1e-6)
 
 
 def test_full_noiseless_step_meets_the_measurement():
@@ -80,12 +81,13 @@ def test_full_noiseless_step_meets_the_measurement():
 
 
 @pytest.mark.parametrize("noise_std", [0.0, 0.05])
-@pytest.mark.parametrize("direction", [preconditioned_direction, descent])
-def test_an_operator_that_measures_nothing_gives_no_nan(direction, noise_std):
-    _, x, denoised = state(0.0, 0.3)
+@pytest.mark.parametrize("method", METHODS)
+def test_an_operator_that_measures_nothing_gives_no_nan(method, noise_std):
+    case = problem(1, images=3)
     nothing = DenseOperator(SHAPE, torch.zeros(4, 32, dtype=torch.float64))
-    d = direction(x, denoised, torch.zeros(3, 4, dtype=torch.float64), nothing, noise_std, 0.3)
-    assert torch.isfinite(d).all()
+    noise = ImageNoise(0, "abc", "method")
+    answer = method.restore(torch.zeros(3, 4).double(), nothing, noise_std, Denoiser(case.prior), noise)
+    assert torch.isfinite(answer).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -120,19 +122,20 @@ def test_an_image_does_not_depend_on_its_batch(method):
     assert torch.allclose(alone[0], together[5], atol=1e-9)
 
 
-def test_moves():
-    case, x, denoised = state(0.05, 0.3)
-    denoiser, ids = Denoiser(case.prior), ["a", "b", "c"]
-    noise = ImageNoise(0, ids, "method").randn_like(x)
-    flow = next_level(x, denoised, 0.3, 0.1, "flow", denoiser, ImageNoise(0, ids, "method"))
-    assert torch.allclose(flow, x + (0.1 - 0.3) * (x - denoised) / 0.3)
-    stationary = next_level(x, denoised, 0.3, 0.1, "stationary", denoiser, ImageNoise(0, ids, "method"))
-    assert torch.allclose(stationary, denoised + (x - denoised) / 9)
-    assert denoiser.nfe == 0
-    renoised = next_level(x + 1, denoised, 0.3, 0.1, "renoise", denoiser, ImageNoise(0, ids, "method"))
-    assert torch.allclose(renoised, case.prior(x + 1, 0.3) + 0.1 * noise)
-    for move in ("stationary", "flow", "renoise"):
-        assert next_level(x, denoised, 0.3, 0.0, move, denoiser, ImageNoise(0, ids, "method")) is denoised
+@pytest.mark.parametrize("move", ["stationary", "flow", "renoise"])
+def test_moves(move):
+    case, n, _ = state(0.05, 0.3)  # any numbers serve as noise
+    given = case.y, case.operator, 0.05, case.prior
+    x, reached, answer = path(VMLFixedPoint(1, move=move), [0.3, 0.1], [n, n + 1], *given)
+    denoised = case.prior(x, 0.3)
+    x = x + preconditioned_direction(x, denoised, case.y, case.operator, 0.05, 0.3)
+    expected = {
+        "flow": x + (0.1 - 0.3) * (x - denoised) / 0.3,
+        "stationary": denoised + (x - denoised) / 9,
+        "renoise": case.prior(x, 0.3) + 0.1 * (n + 1),
+    }
+    assert torch.allclose(reached, expected[move])
+    assert torch.equal(answer, case.prior(reached, 0.1))
 
 
 @pytest.mark.parametrize("noise_std", [0.0, 0.05])
@@ -140,31 +143,28 @@ def test_stationary_move_lands_on_the_next_stationary_point_of_a_gaussian(noise_
     case = problem(5, components=1, noise_std=noise_std)
     solution = case.posterior.map()
     pull = case.prior.precisions[0] @ (solution.flatten(1) - case.prior.means[0]).T
-    denoiser = Denoiser(case.prior)
     here, there = (solution + sigma**2 * pull.T.reshape(solution.shape) for sigma in (0.3, 0.1))
-    for x, sigma in ((here, 0.3), (there, 0.1)):
-        denoised = denoiser(x, sigma)
-        assert torch.allclose(denoised, solution, atol=1e-9)
-        d = preconditioned_direction(x, denoised, case.y, case.operator, noise_std, sigma)
-        assert d.abs().max() < 1e-8
-    moved = next_level(here, solution, 0.3, 0.1, "stationary", denoiser, ImageNoise(0, [], "method"))
-    assert torch.allclose(moved, there, atol=1e-9)
+    method = VMLFixedPoint(inner_steps=1)
+    reached = path(method, [0.3, 0.1], [here / 0.3], case.y, case.operator, noise_std, case.prior)
+    assert torch.allclose(torch.stack(reached), torch.stack([here, there, solution]), atol=1e-8)
+
+
+def first_point(start: str, sigma: float, case, noise_std: float, *noise: torch.Tensor) -> torch.Tensor:
+    """x_t at the first level, which is σ."""
+    return path(VMLFixedPoint(1, start=start), [sigma], noise, case.y, case.operator, noise_std, case.prior)[0]
 
 
 def test_starting_points():
-    case, _, _ = state(0.05, 0.3)
-    noise = ImageNoise(0, ["a", "b", "c"], "method")
-    expected = 20.0 * ImageNoise(0, ["a", "b", "c"], "method").randn_like(case.truth)
-    assert torch.equal(starting_point("noise", 20.0, case.y, case.operator, 0.05, noise), expected)
-    centre = starting_point("centre", 20.0, case.y, case.operator, 0.05, noise)
-    assert torch.equal(centre, torch.zeros_like(case.truth))
+    case, n, _ = state(0.05, 0.3)  # any numbers serve as noise
+    assert torch.equal(first_point("noise", 20.0, case, 0.05, n), 20.0 * n)
+    assert torch.equal(first_point("centre", 20.0, case, 0.05), torch.zeros_like(case.truth))
 
 
 @pytest.mark.parametrize("noise_std", [0.0, 0.05, 0.5])
 def test_the_start_from_the_pseudo_inverse_is_a_full_step_from_the_centre_with_the_centre_for_d(noise_std):
     case, _, _ = state(0.05, 0.3)
     centre = torch.zeros_like(case.truth)
-    x = starting_point("pinv", 2.0, case.y, case.operator, noise_std, ImageNoise(0, "abc", "method"))
+    x = first_point("pinv", 2.0, case, noise_std)
     step = preconditioned_direction(centre, centre, case.y, case.operator, noise_std, 2.0)
     assert torch.allclose(x, step, atol=1e-12)
     if noise_std == 0:
@@ -186,7 +186,7 @@ def test_forward_differences_restore_as_the_backward_pass_does_and_are_counted_a
 
 @pytest.mark.parametrize("jacobian", ["backward", ""])
 def test_an_unknown_jacobian_is_refused(jacobian):
-    with pytest.raises(InputError, match="use reverse or forward_difference"):
+    with pytest.raises(InputError, match="'reverse' or 'forward_difference'"):
         VMLMAPPreconditioned(jacobian=jacobian)
     case, x, _ = state(0.05, 0.3)
     with pytest.raises(InputError, match="use reverse or forward_difference"):

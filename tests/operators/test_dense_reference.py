@@ -40,7 +40,7 @@ def reflect_pad(x: Tensor, width: int) -> Tensor:
 
 
 def mirror_pad(x: Tensor) -> Tensor:
-    """The image amid its mirror images, edge pixels repeated: 3 times the size."""
+    """The image surrounded by its mirror images, edge pixels repeated: 3 times the size."""
     x = torch.cat([x.flip(2), x, x.flip(2)], dim=2)
     return torch.cat([x.flip(3), x, x.flip(3)], dim=3)
 
@@ -87,7 +87,7 @@ def hide(x: Tensor, rows: slice, columns: slice) -> Tensor:
 
 
 def rolled(x: Tensor, kernel: Tensor) -> Tensor:
-    """Circular convolution, one shifted copy a tap."""
+    """Circular convolution, one shifted copy per tap."""
     height, width = kernel.shape
     taps = [
         kernel[i, j] * x.roll((i - height // 2, j - width // 2), dims=(2, 3))

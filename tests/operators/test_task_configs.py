@@ -1,4 +1,4 @@
-"""Every shipped task is a working operator with the conventions that its file claims."""
+"""Every shipped task is a working operator with the conventions that its file states."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_task_runs(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "left"), CONSTANT.items())
-def test_task_keeps_what_it_claims_of_a_constant_image(name: str, left: float) -> None:
+def test_task_keeps_as_much_of_a_constant_image_as_it_states(name: str, left: float) -> None:
     y = build(name).forward(torch.ones(2, 3, 64, 64))
     middle = y[..., y.shape[-2] // 2, y.shape[-1] // 2] if not name.startswith("inpaint") else y.amax(dim=(2, 3))
     torch.testing.assert_close(middle, torch.full_like(middle, left), rtol=0, atol=0.02)

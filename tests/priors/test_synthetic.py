@@ -24,7 +24,7 @@ LOAD = {"adm": load_adm_prior, "ddpm": load_ddpm_prior}
 
 @pytest.fixture(params=["adm", "ddpm"])
 def kind(request, monkeypatch):
-    """Small networks in the place of the published ones."""
+    """Small networks in place of the published ones."""
     network = PublishedNetwork(request.param, request.param, ("w.pt",), {"adm": ADM, "ddpm": DDPM}[request.param])
     for module in ("adm", "ddpm", "synthetic"):
         monkeypatch.setattr(f"vml_bench.priors.{module}.published", lambda name, *_: network)

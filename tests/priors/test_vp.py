@@ -11,7 +11,7 @@ from vml_bench.schedule import DDPMSchedule
 
 
 class Recorder(torch.nn.Module):
-    """A network that answers with its input, repeated to six channels, and remembers what it was told."""
+    """A network that answers with its input, repeated to six channels, and records what it was told."""
 
     def forward(self, x, t):
         self.x, self.t = x, t
@@ -86,7 +86,7 @@ def test_the_network_is_told_what_it_was_trained_on():
     assert torch.allclose(network.t, torch.tensor([0.0, 999.0]), atol=1e-4)
 
 
-def test_sigma_may_be_one_number_or_one_an_image(tiny):
+def test_sigma_may_be_one_number_or_one_per_image(tiny):
     x, sigmas = torch.randn(3, 3, 8, 8, dtype=torch.float64), torch.tensor([0.02, 1.0, 40.0], dtype=torch.float64)
     with torch.no_grad():
         together = tiny(x, sigmas)

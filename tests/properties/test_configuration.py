@@ -1,4 +1,4 @@
-"""Configurations: any override validates or is refused, and a run's name depends on what changes its results alone."""
+"""Configurations: any override validates or is refused, and a run's name depends only on what changes its results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vml_bench.runner.validation import validate
 
 PLANE = (
     "dataset=gmm_2d",
-    "dataset.problems=1",
+    "dataset.scenes=1",
     "dataset.repeats=1",
     "task=random_projection",
     "task.operator.measurements=1",

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from vml_bench import operators as ops
-from vml_bench.configuration import config_dir
+from vml_bench.configuration import named_options
 from vml_bench.operators.base import SpectralOperator
 from vml_bench.operators.svd import RANK_TOLERANCE
+from vml_bench.runner.resources import build_operator
 
-TASKS = sorted(file.stem for file in (config_dir() / "task").glob("*.yaml"))
+TASKS = sorted(named_options("task"))
 IDS = ("a", "b")
 
 odd = st.integers(0, 4).map(lambda n: 2 * n + 1)
@@ -191,9 +191,9 @@ def test_prox_is_the_minimum(kind: str, data: st.DataObject) -> None:
 def test_every_shipped_task_holds_in_the_precision_it_runs_in(
     task: str, noise_std: float, seed: int, side: int, dtype: torch.dtype
 ) -> None:
-    config = OmegaConf.load(config_dir() / "task" / f"{task}.yaml").operator
+    config = OmegaConf.create(named_options("task")[task]["operator"])
     shape = (1, 1, side) if task == "random_projection" else (3, side, side)
-    operator = instantiate(config)(image_shape=shape, dtype=dtype).for_images(IDS, seed)
+    operator = build_operator(config, shape, dtype).for_images(IDS, seed)
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(2, *shape, generator=generator, dtype=dtype) * 2 - 1
     y = operator.measure(x, noise_std, torch.randn(operator.forward(x).shape, generator=generator, dtype=dtype))
@@ -204,5 +204,5 @@ def test_every_shipped_task_holds_in_the_precision_it_runs_in(
         assert result.dtype == dtype
         assert result.isfinite().all()
     assert (operator.residual(x, operator.forward(x)) <= 100 * accuracy * x.norm()).all()
-    again = instantiate(config)(image_shape=shape, dtype=dtype).for_images(IDS[1:], seed)
+    again = build_operator(config, shape, dtype).for_images(IDS[1:], seed)
     torch.testing.assert_close(again.forward(x[1:]), operator.forward(x)[1:])

@@ -1,4 +1,4 @@
-"""Noise schedules: whatever is asked for, levels that fall, within the range, or a refusal."""
+"""Noise schedules: any options give decreasing levels within the range, or a refusal."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_ddpm_levels_fall_within_the_range(
         available = int(str(refusal).split("but only ")[1].split()[0])
         assume(available)
         sigma, levels = DDPMSchedule(available, *betas, timesteps, spacing)(prior), available
-        assert available < schedule.levels  # what it offers instead is had
+        assert available < schedule.levels  # what it offers instead works
     check(sigma, levels, prior)
 
 
@@ -126,5 +126,5 @@ def test_any_option_gives_levels_or_a_refusal(kind: type, options: dict[str, obj
 @pytest.mark.parametrize("levels", [0, -1, MOST_LEVELS + 1, 2.0, True, None, "20"])
 def test_a_number_of_levels_that_is_none(levels: object) -> None:
     for kind in (EDMSchedule, DDPMSchedule):
-        with pytest.raises(InputError, match=r"schedule\.levels="):
+        with pytest.raises(InputError, match="levels="):
             kind(levels)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vml_bench.store import Store, parts
+from vml_bench.store import parts
+from vml_bench.store.store import Store
 
 ORDER = tuple("dbeac")
 NETWORK = "alex"

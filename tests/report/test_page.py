@@ -225,8 +225,8 @@ def test_any_two_pictures_compare_and_each_image_has_its_scores(read):
     part = reader.images()
     part.locator('[data-choice="task"]').select_option("sr4-0.05")
     labels = part.locator('[data-choice="left"] option').all_inner_texts()
-    assert labels == ["original", "measurement", "pinv", "dps", HOSTILE]
-    part.locator('[data-choice="left"]').select_option(label="original")
+    assert labels == ["ground truth", "measurement", "pinv", "dps", HOSTILE]
+    part.locator('[data-choice="left"]').select_option(label="ground truth")
     part.locator('[data-choice="right"]').select_option(label="dps")
     sources = [part.locator(f".layer.{side} img").get_attribute("src") for side in ("left", "right")]
     assert sources[0].startswith("originals/toy/")

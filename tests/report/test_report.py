@@ -132,7 +132,7 @@ def test_pictures_come_along_under_safe_names_and_missing_ones_are_known(results
     data = browser_data(index.parent)
     original, measurement = data["given"]
     pinv, dps, _ = data["restored"]
-    assert (original["label"], measurement["label"]) == ("original", "measurement")
+    assert (original["label"], measurement["label"]) == ("ground truth", "measurement")
     assert (original["missing"], measurement["missing"], pinv["missing"], dps["missing"]) == ([3], [], [0], [])
     for series in (original, measurement, pinv, dps):
         for place, file in enumerate(data["files"]):

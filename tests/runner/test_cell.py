@@ -17,7 +17,7 @@ from vml_bench.priors.unet import load_edm_prior, shipped_checkpoint
 from vml_bench.runner import resources
 from vml_bench.runner.cell import assemble
 from vml_bench.runner.compute import NoPrior
-from vml_bench.runner.run import Run, run_cell
+from vml_bench.runner.run import Runner, run_cell
 from vml_bench.store.runs import open_run
 
 FEW = ("method.sampler.schedule.levels=4",)
@@ -72,7 +72,7 @@ def test_a_stopped_run_continues_and_ends_the_same(cell_config, tmp_path, monkey
 
     config = cell_config(*cell, "runner.limit=3", f"runner.results_dir={tmp_path}/stopped")
     stopped = assemble(config)
-    restore, calls = Run.restore, []
+    restore, calls = Runner.restore, []
 
     def stop_at_the_second(self, batch):
         calls.append(batch.ids)
@@ -80,9 +80,9 @@ def test_a_stopped_run_continues_and_ends_the_same(cell_config, tmp_path, monkey
             raise KeyboardInterrupt
         return restore(self, batch)
 
-    monkeypatch.setattr(Run, "restore", stop_at_the_second)
+    monkeypatch.setattr(Runner, "restore", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        Run(stopped).run()
+        Runner(stopped).run()
     monkeypatch.undo()
     assert len(rows(stopped.folder)) == 1
     assert assemble(config).store.open().pending(stopped.ids) == list(stopped.ids[1:])
@@ -123,7 +123,7 @@ def test_a_finished_run_computes_nothing(cell_config, monkeypatch):
     def refuse(self, batch):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(Run, "restore", refuse)
+    monkeypatch.setattr(Runner, "restore", refuse)
     assert rows(run_cell(config)).equals(before)
 
 
@@ -147,7 +147,7 @@ def test_a_diverged_image_is_a_row_with_its_status(cell_config, monkeypatch):
         return restored
 
     monkeypatch.setattr(type(cell.method), "restore", spoil)
-    table = rows(Run(cell).run())
+    table = rows(Runner(cell).run())
     assert table.status.tolist() == ["diverged", "diverged", "ok"]
     assert table.psnr.isna().tolist() == [True, True, False]
     assert not (cell.folder / "recon" / f"{cell.ids[0]}.png").exists()
@@ -199,16 +199,16 @@ def test_a_method_that_asks_no_prior_gets_none_and_images_of_any_size(cell_confi
     cell = assemble(cell_config("dataset=folder", f"dataset.root={tmp_path}", "task=sr4", "method=pinv"))
     assert cell.images.image_shape == (3, 128, 96)
     assert isinstance(cell.prior, NoPrior)
-    record = json.loads((Run(cell).run() / "run.json").read_text())
+    record = json.loads((Runner(cell).run() / "run.json").read_text())
     assert record["prior"] is record["weights"] is None
     assert rows(cell.folder).status.tolist() == ["ok"]
 
 
-def test_a_method_that_asks_although_it_says_that_it_does_not_is_told(cell_config, monkeypatch):
+def test_a_method_that_calls_the_denoiser_against_its_word_is_refused(cell_config, monkeypatch):
     monkeypatch.setattr(DDRM, "needs_prior", False, raising=False)
     monkeypatch.setattr(NoPrior, "sigma_min", 0.01)
     monkeypatch.setattr(NoPrior, "sigma_max", 100.0)
-    with pytest.raises(InputError, match="needs_prior = False asks the denoiser"):
+    with pytest.raises(InputError, match="needs_prior = False calls the denoiser"):
         run_cell(cell_config("task=sr4", "method=ddrm", "runner.limit=1", *FEW))
 
 

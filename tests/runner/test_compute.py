@@ -9,7 +9,7 @@ from vml_bench.priors.closed_form import random_gaussian
 from vml_bench.priors.unet import load_edm_prior
 from vml_bench.runner.cell import assemble
 from vml_bench.runner.compute import Compute, ComputedPrior
-from vml_bench.runner.run import Run, run_cell
+from vml_bench.runner.run import Runner, run_cell
 
 CPU = torch.device("cpu")
 
@@ -53,7 +53,7 @@ def test_checkpointing_computes_the_network_again_in_the_backward_pass():
 
 
 def test_unknown_options_and_priors_without_a_network_are_refused():
-    with pytest.raises(InputError, match=r"compute.dtype=float8 is unknown"):
+    with pytest.raises(InputError, match=r"dtype=.float8. does not fit"):
         Compute(dtype="float8")
     prior = random_gaussian(image_shape=(1, 1, 4), seed=0)
     ComputedPrior(prior, Compute(), CPU)
@@ -99,4 +99,4 @@ def test_an_image_that_does_not_fit_is_an_error_with_its_remedy(cell_config, mon
 
     monkeypatch.setattr(ComputedPrior, "__call__", no_memory)
     with pytest.raises(InputError, match="gradient_checkpointing=true"):
-        Run(cell).run()
+        Runner(cell).run()

@@ -1,4 +1,4 @@
-"""Claims of GPUs: real processes and real kernel locks; only what CUDA says of the machine is made up."""
+"""Reservations of GPUs: real processes and real kernel locks; only CUDA's answers are made up."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ def own_temporary_folder(tmp_path, monkeypatch):
 
 
 def cell(visible, connection):
-    """A process that sees GPUs of these UUIDs: says twice what "auto" means to it, and goes on until it is told."""
+    """A process that sees GPUs of these UUIDs: says twice what "auto" means to it, and runs until it is told to end."""
     torch.cuda.is_available = lambda: True
     torch.cuda.device_count = lambda: len(visible)
     torch.cuda.get_device_properties = lambda index: SimpleNamespace(uuid=visible[index])
@@ -35,7 +35,7 @@ def cell(visible, connection):
 
 @contextmanager
 def processes():
-    """Starts such processes; yields what starts one and returns it with the GPU that it claimed."""
+    """Starts such processes; yields what starts one and returns it with the GPU that it reserved."""
     context, running = multiprocessing.get_context("fork"), []
 
     def start(visible):
@@ -43,9 +43,9 @@ def processes():
         process = context.Process(target=cell, args=(visible, theirs), daemon=True)
         process.start()
         running.append((process, ours))
-        assert ours.poll(60), "the process made no claim"
+        assert ours.poll(60), "the process reserved nothing"
         first, second, current = ours.recv()
-        assert first == second == f"cuda:{current}"  # one claim a process
+        assert first == second == f"cuda:{current}"  # one reservation per process
         return process, visible[current]
 
     yield start
@@ -55,18 +55,18 @@ def processes():
         process.join()
 
 
-def test_each_process_claims_a_gpu_of_its_own_and_the_last_shares_the_least_used():
+def test_each_process_reserves_its_own_gpu_and_the_last_shares_the_least_used():
     with processes() as start:
         claimed = [start(TWO)[1] for _ in range(5)]
     assert claimed == [*TWO, *TWO, TWO[0]]
 
 
-def test_a_shared_gpu_is_said(capfd):
+def test_a_shared_gpu_is_reported(capfd):
     with processes() as start:
         start(TWO[:1])
         assert "shared" not in capfd.readouterr().err
         start(TWO[:1])
-    assert "every GPU is claimed: GPU 0 is shared with 1 more" in capfd.readouterr().err
+    assert "every GPU is reserved: GPU 0 is shared with 1 more" in capfd.readouterr().err
 
 
 def test_processes_with_different_masks_mean_the_same_gpu():
@@ -77,7 +77,7 @@ def test_processes_with_different_masks_mean_the_same_gpu():
 
 
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
-def test_a_claim_ends_with_its_process(kill):
+def test_a_reservation_ends_with_its_process(kill):
     with processes() as start:
         process, claimed = start(TWO)
         assert start(TWO)[1] == TWO[1]

@@ -11,9 +11,9 @@ from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
 from vml_bench.runner.cell import Cell, assemble
-from vml_bench.runner.run import Run, run_cell
+from vml_bench.runner.run import Runner, run_cell
 
-SMALL = ("dataset=gmm_vector", "dataset.problems=2", "dataset.repeats=3", "task=random_projection")
+SMALL = ("dataset=gmm_vector", "dataset.scenes=2", "dataset.repeats=3", "task=random_projection")
 FEW = "method.sampler.schedule.levels=5"
 IMAGE_TASKS = (
     "denoise",
@@ -46,13 +46,13 @@ def test_repeats_share_image_measurement_and_mask_but_not_the_methods_noise(cell
         assert batch.clean[first].equal(batch.clean[second])
         assert torch.allclose(batch.y[first], batch.y[second], rtol=0, atol=1e-12)
     assert not torch.allclose(batch.y[0], batch.y[3], atol=1e-3)
-    answers = restored(Run(cell).run())
+    answers = restored(Runner(cell).run())
     assert not answers["p000-r00"].equal(answers["p000-r02"])
 
 
 def test_scores_are_of_the_raw_restoration_and_no_picture_is_kept(cell_config, tmp_path):
     cell = assemble(cell_config(*SMALL, "method=ddrm", FEW))
-    folder = Run(cell).run()
+    folder = Runner(cell).run()
     batch = cell.batch(list(cell.ids))
     noise = ImageNoise(cell.seed, batch.ids, "method")
     answers = cell.method.restore(batch.y, batch.operator, cell.noise_std, Denoiser(cell.metrics.prior), noise)
@@ -84,7 +84,7 @@ def test_a_stopped_run_continues_and_ends_with_the_same_bytes(cell_config, tmp_p
     cell = (*SMALL, "method=ddrm", "runner.batch_size=2", FEW)
     whole = run_cell(cell_config(*cell, f"runner.results_dir={tmp_path}/whole"))
     config = cell_config(*cell, f"runner.results_dir={tmp_path}/stopped")
-    stopped, restore, calls = assemble(config), Run.restore, []
+    stopped, restore, calls = assemble(config), Runner.restore, []
 
     def stop_at_the_third(self, batch):
         calls.append(batch.ids)
@@ -92,9 +92,9 @@ def test_a_stopped_run_continues_and_ends_with_the_same_bytes(cell_config, tmp_p
             raise KeyboardInterrupt
         return restore(self, batch)
 
-    monkeypatch.setattr(Run, "restore", stop_at_the_third)
+    monkeypatch.setattr(Runner, "restore", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        Run(stopped).run()
+        Runner(stopped).run()
     monkeypatch.undo()
     assert len(rows(stopped.folder)) == 4
     assert not (stopped.folder / "oracle.parquet").exists()
@@ -129,7 +129,7 @@ def test_only_what_is_not_finite_has_diverged_and_it_stays_a_row(cell_config, mo
         return answer
 
     monkeypatch.setattr(type(cell.method), "restore", spoil)
-    folder = Run(cell).run()
+    folder = Runner(cell).run()
     table = rows(folder)
     assert table.status.tolist() == ["diverged", *["ok"] * 5]
     assert table.map_gap.isna().tolist() == [True, *[False] * 5]
@@ -140,13 +140,13 @@ def test_only_what_is_not_finite_has_diverged_and_it_stays_a_row(cell_config, mo
 def test_a_run_of_which_every_image_diverged_has_no_scenes(cell_config, monkeypatch):
     cell = assemble(cell_config(*SMALL, "method=pinv"))
     monkeypatch.setattr(type(cell.method), "restore", lambda self, y, operator, *_: operator.pinv(y) * float("nan"))
-    folder = Run(cell).run()
+    folder = Runner(cell).run()
     assert (rows(folder).status == "diverged").all()
     assert not (folder / "oracle.parquet").exists()
 
 
-def test_the_way_of_a_restoration_ends_at_its_answer(cell_config):
-    cell = ("dataset=gmm_2d", "dataset.problems=2", "dataset.repeats=2", "task=random_projection")
+def test_a_trajectory_ends_at_the_answer(cell_config):
+    cell = ("dataset=gmm_2d", "dataset.scenes=2", "dataset.repeats=2", "task=random_projection")
     cell = (*cell, "task.operator.measurements=1", FEW)
     folder = run_cell(cell_config(*cell, "method=vml_fixed_point", "method.sampler.inner_steps=2"))
     with np.load(folder / "features.npz") as stored:
@@ -167,7 +167,7 @@ def test_the_way_of_a_restoration_ends_at_its_answer(cell_config):
 @pytest.mark.parametrize("task", IMAGE_TASKS)
 def test_every_task_works_on_tiny_images_with_and_without_noise(cell_config, task):
     for noise_std in (0, 0.3):
-        cell = ("dataset=gmm", "dataset.problems=1", "dataset.repeats=2", f"task={task}", f"task.noise_std={noise_std}")
+        cell = ("dataset=gmm", "dataset.scenes=1", "dataset.repeats=2", f"task={task}", f"task.noise_std={noise_std}")
         table = rows(run_cell(cell_config(*cell, "method=ddrm", "method.sampler.schedule.levels=3")))
         assert (table.status == "ok").all()
         assert np.isfinite(table.map_gap).all()
@@ -189,6 +189,6 @@ def test_a_device_without_double_precision_is_refused(cell_config, monkeypatch):
         (("dataset=gmm", "prior=photos64", "task=sr4"), "choose prior=gmm"),
     ],
 )
-def test_what_does_not_fit_says_how_to_mend_it(cell_config, overrides, says):
+def test_what_does_not_fit_is_refused_with_a_remedy(cell_config, overrides, says):
     with pytest.raises(InputError, match=says):
         assemble(cell_config(*overrides, "method=pinv"))

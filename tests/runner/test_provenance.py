@@ -1,4 +1,4 @@
-"""What a run says of the code that made it."""
+"""What a run says about the code that made it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_table_of_results_written_anew_does_not_make_code_another(checkout):
+def test_rewriting_a_table_of_results_does_not_change_the_revision(checkout):
     revision = git_revision(checkout)
     assert len(revision) == 40
     assert not revision.strip("0123456789abcdef")
@@ -35,7 +35,7 @@ def test_a_table_of_results_written_anew_does_not_make_code_another(checkout):
     assert git_revision(checkout) == revision
 
 
-def test_changed_code_is_said(checkout):
+def test_changed_code_is_marked(checkout):
     revision = git_revision(checkout)
     (checkout / "code.py").write_text("2\n")
     assert git_revision(checkout) == f"{revision}-dirty"

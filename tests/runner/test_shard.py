@@ -17,6 +17,6 @@ def test_shards_divide_the_images():
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "-1/4", "a/b", 0.25, "1/4/2"])
-def test_what_is_no_shard_is_refused(shard):
-    with pytest.raises(InputError, match="no shard"):
+def test_what_is_not_a_shard_is_refused(shard):
+    with pytest.raises(InputError, match="is not a shard"):
         shard_of(IDS, shard)

@@ -9,13 +9,13 @@ CELL = ("task=sr4", "method=pinv")
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("task.noise_std=-1", "task.noise_std=-1 is no noise level"),
-        ("task.noise_std=.nan", "is no noise level"),
-        ("task.noise_std=loud", "is no noise level"),
-        ("runner.batch_size=0", "runner.batch_size=0 is no number of images"),
+        ("task.noise_std=-1", "task.noise_std=-1 is not a noise level"),
+        ("task.noise_std=.nan", "is not a noise level"),
+        ("task.noise_std=loud", "is not a noise level"),
+        ("runner.batch_size=0", "runner.batch_size=0 is not a number of images"),
         ("runner.batch_size=2.5", "runner.batch_size=2.5"),
         ("runner.limit=0", "runner.limit=0"),
-        ("seed=x", "seed=x is no integer"),
+        ("seed=x", "seed=x is not a 64-bit integer"),
         ("method.name=../up", "cannot name a folder"),
     ],
 )

@@ -6,9 +6,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from vml_bench.store import Store, read_features, read_rows
 from vml_bench.store import store as store_module
-from vml_bench.store.parts import part_files
+from vml_bench.store.parts import part_files, read_features, read_rows
+from vml_bench.store.store import Store
 
 ORDER = ("c", "a", "b")
 

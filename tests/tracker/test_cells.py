@@ -9,7 +9,7 @@ import wandb
 from tests.tracker.conftest import WHICH, OfflineRun, waiting
 from vml_bench.analysis.leaderboard import build
 from vml_bench.runner.cell import assemble
-from vml_bench.runner.run import Run, run_cell
+from vml_bench.runner.run import Runner, run_cell
 from vml_bench.store import layout
 from vml_bench.tracker.wandb_tracker import WandbTracker
 
@@ -30,7 +30,7 @@ def test_a_tracker_names_no_run_and_its_csv_lies_in_the_runs_folder(cell_config)
 @pytest.mark.usefixtures("offline")
 def test_a_cell_that_goes_on_goes_on_with_its_wandb_run(cell_config, tmp_path, monkeypatch):
     config = cell_config(*CELL, "tracker=wandb")
-    restore, calls = Run.restore, []
+    restore, calls = Runner.restore, []
 
     def stop_at_the_second(self, batch):
         calls.append(batch)
@@ -39,7 +39,7 @@ def test_a_cell_that_goes_on_goes_on_with_its_wandb_run(cell_config, tmp_path, m
         return restore(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "restore", stop_at_the_second)
+        patch.setattr(Runner, "restore", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             run_cell(config)
     (stopped,) = waiting(tmp_path)

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -6,6 +7,7 @@ import pytest
 import wandb
 from PIL import Image
 
+import vml_bench.tracker
 from tests.run_folders import write_reference, write_run
 from tests.tracker.conftest import WHICH, OfflineRun, waiting
 from vml_bench.analysis.leaderboard import build
@@ -14,11 +16,9 @@ from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
 from vml_bench.runner.tracking import tracked
 from vml_bench.store import layout
-from vml_bench.store.runs import open_run
-from vml_bench.tracker import workspace
-from vml_bench.tracker.track import published_outcomes, track
-from vml_bench.tracker.wandb_tracker import WandbTracker
-from vml_bench.tracker.workspace import Workspace
+from vml_bench.store.runs import Problem, open_run
+from vml_bench.tracker.record import published
+from vml_bench.tracker.wandb_tracker import WandbTracker, track
 
 NOTHING = Published((), {})
 
@@ -27,6 +27,12 @@ def claim(**changes):
     row = {"paper": "A paper", "method": "DPS", "methods": ("dps",), "dataset": "Toys", "task": "SR <b>", "value": 27.5}
     row |= {"metric": "PSNR", "source": "Table 1", "candidates": ("sr4", "sr4_bicubic"), "open": "σ_y"}
     return Claim(**row | changes)
+
+
+def logged(results, claims=NOTHING, dataset=None, synthetic=False, **settings):
+    """How many runs `track` newly logs, and how many it leaves as they are."""
+    told, _ = track(WandbTracker(**settings), results, claims, dataset, synthetic)
+    return sum(where is not None for where in told), sum(where is None for where in told)
 
 
 def measured(run, frame, method):
@@ -45,10 +51,10 @@ def test_a_cell_is_a_run_with_configuration_progress_table_panel_and_the_leaderb
     with tracked(WandbTracker(panel=2, tag="mine"), folder) as handle:
         table.to_parquet(folder / layout.TABLE, index=False)
         handle.images_done(table.iloc[1:].to_dict("records"))
-    (logged,) = waiting(tmp_path)
-    assert capsys.readouterr().err == f"W&B: wandb sync {logged}\n"
+    (folder_of_wandb,) = waiting(tmp_path)
+    assert capsys.readouterr().err == f"W&B: wandb sync {folder_of_wandb}\n"
 
-    run = OfflineRun(logged)
+    run = OfflineRun(folder_of_wandb)
     assert run.run["run_group"] == f"toy/sr4 σ_y=0.05 {open_run(folder).problem.name}"
     assert (run.run["job_type"], run.run["display_name"]) == ("pinv", "pinv")
     assert set(run.run["tags"]) == {"no prior", "toy", "sr4", "mine"}
@@ -65,13 +71,13 @@ def test_a_cell_is_a_run_with_configuration_progress_table_panel_and_the_leaderb
         ("b", "diverged", None),
         ("c", "ok", 24.0),
     ]
-    track(Workspace(tmp_path, project="other", tag="mine"), NOTHING)  # from disk: the same steps
+    logged(tmp_path, project="other", tag="mine")  # from disk: the same steps
     (other,) = [other for other in map(OfflineRun, waiting(tmp_path)) if other.run["project"] == "other"]
     told = [{name: value for name, value in step.items() if name[0] != "_"} for step in (*steps, *other.history[:3])]
     assert told[:3] == told[3:]
     panel = run.summary["panel"]
-    assert panel["captions"][1] == "b: original, measurement, restoration · diverged"
-    with Image.open(logged / "files" / panel["filenames"][0]) as picture:
+    assert panel["captions"][1] == "b: ground truth, measurement, restoration · diverged"
+    with Image.open(folder_of_wandb / "files" / panel["filenames"][0]) as picture:
         assert picture.size == (24, 8)
 
 
@@ -79,21 +85,22 @@ def test_a_cell_is_a_run_with_configuration_progress_table_panel_and_the_leaderb
 def test_what_is_on_disk_is_logged_once_and_again_only_where_it_changed(tmp_path):
     folder = write_run(tmp_path, method="pinv")
     write_run(tmp_path, method="ddrm")
-    here = Workspace(tmp_path)
     claims = Published((claim(),), {"Toys": ("toy",)})
-    assert len(track(here, claims).logged) == 4  # the claim under two candidate tasks
+    assert logged(tmp_path, claims) == (4, 0)  # the claim under two candidate tasks
     before = waiting(tmp_path)
-    again = track(here, claims)
-    assert (again.logged, again.kept, waiting(tmp_path)) == ([], 4, before)
-
+    assert logged(tmp_path, claims) == (0, 4)
     with tracked(WandbTracker(), folder):
         pass  # a finished run that is started again
     assert waiting(tmp_path) == before
 
+    config = json.loads((folder / layout.CONFIG).read_text())
+    (folder / layout.CONFIG).write_text(json.dumps(config | {"runner": {"batch_size": 3}, "tracker": {"tag": "x"}}))
+    assert logged(tmp_path, claims) == (0, 4)  # how it was made does not count
+
     table = pd.read_parquet(folder / layout.TABLE)
     table.loc[0, "psnr"] = 21.5
     table.to_parquet(folder / layout.TABLE, index=False)
-    assert len(track(here, claims).logged) == 1
+    assert logged(tmp_path, claims) == (1, 3)
     after = waiting(tmp_path)
     assert len(after) == 4
     (new,) = set(after) - set(before)
@@ -102,8 +109,15 @@ def test_what_is_on_disk_is_logged_once_and_again_only_where_it_changed(tmp_path
     assert new.name.split("-", 3)[3].removesuffix("-1") == old.name.split("-", 3)[3]
     assert measured(OfflineRun(new), build(tmp_path, "toy")[0], "pinv")
 
-    assert len(track(Workspace(tmp_path, project="other"), claims).logged) == 4
+    assert logged(tmp_path, claims, project="other") == (4, 0)
     assert len(waiting(tmp_path)) == 8
+
+
+@pytest.mark.usefixtures("offline")
+def test_tags_fit_wandb(tmp_path):
+    write_run(tmp_path, "m" * 80, task="t" * 80, dataset="t" * 80, synthetic=True)
+    logged(tmp_path, synthetic=True, tag="u" * 80)
+    assert {"t" * 64, "u" * 64, "synthetic"} <= set(OfflineRun(waiting(tmp_path)[0]).run["tags"])
 
 
 @pytest.mark.usefixtures("offline")
@@ -112,7 +126,7 @@ def test_a_metric_of_ones_own_is_logged_as_any_other(tmp_path):
     folder = write_run(tmp_path, record={"columns": [own]})
     table = pd.read_parquet(folder / layout.TABLE).assign(sharp=[1.0, 2.0, 6.0])
     table.to_parquet(folder / layout.TABLE, index=False)
-    track(Workspace(tmp_path), NOTHING)
+    logged(tmp_path)
     run = OfflineRun(waiting(tmp_path)[0])
     assert run.summary["sharp"] == 3.0
     assert run.summary["sharp_low"] < 3.0 < run.summary["sharp_high"]
@@ -124,7 +138,7 @@ def test_a_metric_of_ones_own_is_logged_as_any_other(tmp_path):
 def test_names_from_files_are_text(tmp_path):
     method, image = "<script>alert(1)<!--", "<img src=x onerror=alert(1)>"
     folder = write_run(tmp_path, method=method, task="**sr4**", ids=(image,), psnr=(20.0,), lpips=(0.3,), pictures=True)
-    track(Workspace(tmp_path), NOTHING)
+    logged(tmp_path)
     run = OfflineRun(waiting(tmp_path)[0])
     assert run.run["job_type"] == method
     assert run.run["run_group"] == f"toy/**sr4** σ_y=0.05 {open_run(folder).problem.name}"
@@ -137,12 +151,12 @@ def test_names_from_files_are_text(tmp_path):
 def test_published_rows_are_runs_of_their_own(tmp_path):
     folder = write_run(tmp_path)
     claims = Published((claim(noise_std=0.05, images=100, candidates=("sr4",)),), {"Toys": ("toy",)})
-    track(Workspace(tmp_path), claims)
+    logged(tmp_path, claims)
     (run,) = [run for run in map(OfflineRun, waiting(tmp_path)) if run.run["job_type"] == "published"]
     assert run.run["run_group"] == f"toy/sr4 σ_y=0.05 {open_run(folder).problem.name}"
     assert run.config["method"] == {"name": "DPS"}
-    assert run.config["published"]["sources"] == ["Table 1"]
-    assert run.config["published"]["open"] == ["σ_y"]
+    assert run.config["published"]["PSNR"]["source"] == "Table 1"
+    assert run.config["published"]["PSNR"]["open"] == "σ_y"
     assert (run.summary["psnr"], run.summary["n"]) == (27.5, 100)
     assert "ssim" not in run.summary
 
@@ -150,44 +164,49 @@ def test_published_rows_are_runs_of_their_own(tmp_path):
 def test_a_claim_stands_beside_every_cell_that_it_could_be_about():
     lpips = claim(metric="LPIPS", value=0.2)
     claims = Published((claim(), lpips, claim(task="else", noise_std=0.1)), {"Toys": ("toy", "toy_1k")})
-    cells = {
-        ("toy", "sr4", 0.0, "p"),
-        ("toy", "sr4", 0.05, "q"),
-        ("toy", "sr4", 0.05, "r"),
-        ("toy", "denoise", 0.2, "s"),
-    }
-    found = list(published_outcomes(claims, None, cells))
-    groups = [subject.group for subject, _ in found]
+    problems = [
+        Problem("toy", task, name, {"noise_std": noise_std})
+        for task, noise_std, name in (("sr4", 0.0, "p"), ("sr4", 0.05, "q"), ("sr4", 0.05, "r"), ("denoise", 0.2, "s"))
+    ]
+    found = list(published(claims, ["toy"], problems))
     run = ["toy/sr4 σ_y=0 p", "toy/sr4 σ_y=0.05 q", "toy/sr4 σ_y=0.05 r"]
-    assert groups == [*run, "toy/sr4_bicubic", "toy/sr4 σ_y=0.1", "toy/sr4_bicubic σ_y=0.1"]
-    assert found[0][1].scores == {"psnr": 27.5, "lpips_alex": 0.2, "lpips_vgg": 0.2}
-    assert len({subject.key for subject, _ in found}) == len(found)
-    assert list(published_outcomes(claims, "photos64", cells)) == []
+    expected = [*run, "toy/sr4_bicubic", "toy/sr4 σ_y=0.1", "toy/sr4_bicubic σ_y=0.1"]
+    assert [subject.group for subject in found] == expected
+    assert found[0].scores == {"psnr": 27.5, "lpips_alex": 0.2, "lpips_vgg": 0.2}
+    assert len({subject.key for subject in found}) == len(found)
+    assert list(published(claims, ["photos64"], problems)) == []
+
+
+@pytest.mark.usefixtures("offline")
+def test_claims_about_data_sets_that_were_not_run_are_left_out(tmp_path):
+    write_run(tmp_path)
+    claims = Published((claim(dataset="Others"), claim(candidates=("sr4",))), {"Toys": ("toy",), "Others": ("other",)})
+    assert logged(tmp_path, claims) == (2, 0)
+    assert logged(tmp_path, claims, dataset="other") == (2, 0)
 
 
 def test_where_nothing_was_run_claims_are_logged_for_a_data_set_that_is_named_only(tmp_path, offline):
     claims = Published((claim(),), {"Toys": ("toy",)})
     with pytest.raises(InputError, match="no run under"):
-        track(Workspace(tmp_path), claims)
-    report = track(Workspace(tmp_path), claims, dataset="toy")
-    assert (len(report.logged), len(report.notes)) == (2, 1)
+        logged(tmp_path, claims)
+    told, notes = track(WandbTracker(), tmp_path, claims, dataset="toy")
+    assert (len(told), len(notes)) == (2, 1)
 
 
 def test_synthetic_runs_are_left_out_unless_asked_for(tmp_path, offline):
     write_run(tmp_path, synthetic=True)
     with pytest.raises(InputError, match="--synthetic"):
-        track(Workspace(tmp_path), NOTHING)
-    track(Workspace(tmp_path), NOTHING, synthetic=True)
+        logged(tmp_path)
+    logged(tmp_path, synthetic=True)
     assert "synthetic" in OfflineRun(waiting(tmp_path)[0]).run["tags"]
 
 
 def test_without_the_package_a_run_is_refused_before_it_starts(monkeypatch, cell_config):
     from vml_bench.runner.resources import build as instantiated
 
-    def absent(package):
-        raise workspace.PackageNotFoundError(package)
-
-    monkeypatch.setattr(workspace, "version", absent)
+    monkeypatch.delitem(sys.modules, WandbTracker.__module__)
+    monkeypatch.delattr(vml_bench.tracker, "wandb_tracker")
+    monkeypatch.setitem(sys.modules, "wandb.errors", None)
     with pytest.raises(InputError, match=r"pip install 'vml-bench\[wandb\]'"):
         instantiated(cell_config("tracker=wandb").tracker, "tracker")
 
@@ -219,7 +238,7 @@ def test_a_server_that_does_not_answer_stops_nothing_and_keeps_only_one_cell_wai
 def test_track_says_that_the_server_does_not_answer(tmp_path):
     write_run(tmp_path)
     with pytest.raises(InputError, match="WANDB_MODE=offline"):
-        track(Workspace(tmp_path, timeout=1), NOTHING)
+        logged(tmp_path, timeout=1)
 
 
 def test_a_run_that_cannot_be_read_ends_its_wandb_run(tmp_path, online, capsys):
@@ -238,11 +257,14 @@ class StandIn:
 
     resumed = True
     url = "https://wandb.invalid/run"
-    offline = False
+    offline = disabled = False
 
-    def __init__(self, folder, arguments):
+    def __init__(self, results, arguments):
         self.arguments, self.logged, self.summary = arguments, [], {"progress/images": 2}
-        self.dir = str(folder / "wandb" / "run-1" / "files")
+        self.id = arguments["id"]
+        folder = results / "wandb" / f"run-1-{self.id}" / "files"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.dir = str(folder)
 
     def define_metric(self, *_, **__):
         pass
@@ -256,47 +278,61 @@ class StandIn:
 
 @pytest.fixture
 def online(tmp_path, offline, monkeypatch):
+    """W&B with a key and a server that answers; lists the runs that were opened."""
     opened = []
 
     def init(**arguments):
         opened.append(StandIn(tmp_path, arguments))
         return opened[-1]
 
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setattr(wandb, "init", init)
-    monkeypatch.setattr(Workspace, "mode", "online")
-    return opened
+    wandb.teardown()
+    yield opened
+    wandb.teardown()
 
 
 def test_online_a_resumed_run_is_not_told_again_what_it_knows(tmp_path, online):
     write_run(tmp_path)
-    here = Workspace(tmp_path)
-    assert track(here, NOTHING).logged == [StandIn.url]
-    assert track(here, NOTHING).kept == 1
+    assert track(WandbTracker(), tmp_path, NOTHING)[0] == [StandIn.url]
+    assert logged(tmp_path) == (0, 1)
     (run,) = online
     assert [entry["progress/images"] for entry in run.logged[:-1]] == [3]
     assert run.logged[-1]["psnr"] == 22.0
     assert (run.arguments["resume"], run.exit_code) == ("allow", 0)
 
 
-def test_what_waits_offline_is_logged_once_there_is_a_key(tmp_path, offline, monkeypatch):
+def test_what_waits_offline_is_logged_once_there_is_a_key(tmp_path, offline, request):
     write_run(tmp_path)
-    track(Workspace(tmp_path), NOTHING)
+    logged(tmp_path)
     (first,) = waiting(tmp_path)
-    opened = []
-    monkeypatch.setattr(Workspace, "mode", "online")
-    monkeypatch.setattr(wandb, "init", lambda **given: opened.append(StandIn(tmp_path, given)) or opened[-1])
-    track(Workspace(tmp_path), NOTHING)
+    opened = request.getfixturevalue("online")
+    assert logged(tmp_path) == (1, 0)
     assert first.name.endswith(opened[0].arguments["id"])
     assert waiting(tmp_path) == []  # its contents are online now
 
 
-def test_a_sweeps_agent_names_the_run(tmp_path, online, monkeypatch):
-    write_run(tmp_path)
+@pytest.mark.usefixtures("offline")
+def test_a_sweeps_agent_names_the_run(tmp_path, monkeypatch, capfd):
+    folder = write_run(tmp_path)
+    logged(tmp_path)
     monkeypatch.setenv("WANDB_SWEEP_ID", "s")
     monkeypatch.setenv("WANDB_RUN_ID", "of-the-agent")
-    track(Workspace(tmp_path), NOTHING)
-    given = online[0].arguments
-    assert (given["id"], given["resume"], "project" in given) == ("of-the-agent", None, False)
+    wandb.teardown()
+    capfd.readouterr()
+    with tracked(WandbTracker(), folder):
+        pass  # finished and logged before, but the agent waits for its numbers
+    (run,) = [run for run in map(OfflineRun, waiting(tmp_path)) if run.run["run_id"] == "of-the-agent"]
+    assert run.summary["psnr"] == 22.0
+    assert capfd.readouterr().err == f"W&B: wandb sync {run.folder}\n"
+
+
+def test_where_wandb_is_switched_off_nothing_is_written(tmp_path, offline, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    wandb.teardown()
+    write_run(tmp_path)
+    assert logged(tmp_path) == (1, 0)
+    assert not (tmp_path / "wandb").exists()
 
 
 def test_a_stopped_run_counts_as_failed_and_is_logged_later(tmp_path, online):
@@ -306,7 +342,7 @@ def test_a_stopped_run_counts_as_failed_and_is_logged_later(tmp_path, online):
     with pytest.raises(KeyboardInterrupt), tracked(WandbTracker(), folder):
         raise KeyboardInterrupt
     assert online[0].exit_code == 1
-    assert track(Workspace(tmp_path), NOTHING).kept == 0
+    assert logged(tmp_path) == (1, 0)
 
 
 def test_the_sweep_file_asks_for_cells_that_there_are(cell_config):

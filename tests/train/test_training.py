@@ -1,4 +1,10 @@
+"""Training the photos64 prior, and the commands `python -m vml_bench.train` and `python -m vml_bench.train.card`."""
+
 import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import torch
 
@@ -45,3 +51,26 @@ def test_the_rate_warms_up_holds_and_falls_to_zero():
     assert schedule.rate(300) == 1.0
     assert abs(schedule.rate(800) - 0.5) < 1e-9
     assert schedule.rate(999) < 0.003
+
+
+def python(*arguments, folder):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_trains_as_its_overrides_say(tmp_path):
+    answer = python(
+        "-m", "vml_bench.train", "training.steps=1", "training.batch_size=1", "folder=kept", folder=tmp_path
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert load_edm_prior(tmp_path / "kept/photos64.safetensors").image_shape == (3, 64, 64)
+    assert (tmp_path / "kept/checkpoint.pt").is_file()
+
+
+def test_a_card_of_no_checkpoint_is_refused_in_one_line(tmp_path):
+    answer = python("-m", "vml_bench.train.card", "--checkpoint", "missing.safetensors", folder=tmp_path)
+    assert answer.returncode == 2
+    assert "missing.safetensors does not exist" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1

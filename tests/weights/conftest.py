@@ -5,8 +5,8 @@ from tests.weights.server import serving
 
 @pytest.fixture
 def server(monkeypatch):
-    """A test server, and downloads that do not wait between attempts nor ask a proxy for it."""
-    monkeypatch.setattr("vml_bench.weights.download.PAUSE", 0.0)
+    """A test server, reached without a proxy; retries do not wait."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("VML_BENCH_MIRROR", raising=False)

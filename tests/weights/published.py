@@ -12,7 +12,7 @@ from vml_bench.weights.cache import cache_dir
 
 
 def take_for_published(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Have the file that lies in the cache under a published file's name taken for that file."""
+    """Make the file in the cache pass for the published one whose name it has."""
     entry = catalogue.find(name)
     standing_in = replace(entry, sha256=sha256(entry.found(cache_dir())))
     entries = tuple(standing_in if other is entry else other for other in catalogue.FETCHABLE)

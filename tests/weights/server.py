@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `server.files` with Range and If-Range, except for what the server's attributes say."""
+    """Serves `server.files`, except for what the server's attributes say."""
 
     protocol_version = "HTTP/1.1"
 
@@ -24,23 +24,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path not in server.files:
             self.answer(404, b"no such file")
         else:
-            self.serve(server.files[path])
-
-    def serve(self, content):
-        server, start = self.server, 0
-        asked = self.headers.get("Range")
-        valid = self.headers.get("If-Range") in (None, server.etag)
-        headers = {"Content-Type": server.kind} | ({"ETag": server.etag} if server.etag else {})
-        if asked and valid and not server.ignores_range:
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
-            if start >= len(content):
-                return self.answer(
-                    416, b"<html>", {"Content-Range": f"bytes */{len(content)}", "Content-Type": "text/html"}
-                )
-            start += server.shifts
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        body = content[start:]
-        self.answer(206 if "Content-Range" in headers else 200, body, headers)
+            self.answer(200, server.files[path], {"Content-Type": server.kind} | server.headers)
 
     def answer(self, status, body, headers=()):
         server = self.server
@@ -52,8 +36,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_header("Connection", "close")
         self.end_headers()
-        drop = server.drops.pop(0) if server.drops and status in (200, 206) else None
-        self.wfile.write(body[:drop])
+        drop = server.drops.pop(0) if server.drops and status == 200 else None
+        self.wfile.write(body[: server.stalls or drop])
+        if server.stalls and status == 200:
+            server.stalled.set()
+            self.rfile.read(1)  # until the client is gone
         if drop is not None or not server.announces_length:
             self.close_connection = True
 
@@ -66,9 +53,12 @@ class Server(ThreadingHTTPServer):
 
     Attributes:
         files: content by path.
-        drops: for each of the next answers, after how many bytes of the body the connection ends; None: never.
+        drops: for each of the next answers, after how many bytes of the body the connection ends; None: after all.
         failures: statuses of the next answers.
         moved: path -> URL to which it redirects, stating `stated` as the file's sha256.
+        headers: further headers of every file served.
+        announces_length: whether Content-Length is sent.
+        stalls: after how many bytes of the body nothing more comes, once `stalled` is set; None: never.
         asked: headers of every request so far, lower-case.
     """
 
@@ -77,8 +67,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.drops, self.failures, self.moved, self.asked = {}, [], [], {}, []
-        self.etag, self.kind, self.stated = '"first"', "application/octet-stream", ""
-        self.ignores_range, self.announces_length, self.shifts = False, True, 0
+        self.stalls, self.stalled = None, threading.Event()
+        self.kind, self.stated, self.headers, self.announces_length = "application/octet-stream", "", {}, True
 
     def handle_error(self, request, client_address):
         """A client that hangs up is part of the test."""

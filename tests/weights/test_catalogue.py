@@ -1,4 +1,4 @@
-"""The catalogue against what else the project knows of the same files, and the command as a user meets it."""
+"""The catalogue against what the project says elsewhere of the same files, and the command `fetch`."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
 from vml_bench.priors.networks import published_names
 from vml_bench.weights import obtain
-from vml_bench.weights.catalogue import BY_HAND, FETCHABLE, Weights, find, names
+from vml_bench.weights.catalogue import BY_HAND, FETCHABLE, TARGETS, Weights, find, names
 from vml_bench.weights.lpips import TRUNKS, trunk_file
 
 
@@ -37,7 +37,7 @@ def test_every_trunk_of_lpips_has_a_file(monkeypatch, tmp_path):
     assert tuple(trunk_file(net).name for net in TRUNKS) == find("lpips").files
 
 
-def test_every_data_set_to_be_got_by_hand_has_a_configuration():
+def test_every_data_set_to_fetch_by_hand_has_a_configuration():
     for entry in BY_HAND:
         assert (config_dir() / "dataset" / f"{entry.name}.yaml").is_file()
         with pytest.raises(InputError) as caught:
@@ -70,6 +70,19 @@ def test_fetch_goes_on_after_a_failure_and_reports_all_at_the_end(monkeypatch, c
     for entry in FETCHABLE:
         assert entry.name in (said.err if entry.name.startswith("i") else said.out)
     assert len(said.err.splitlines()) == 1
+
+
+def test_a_target_fetches_all_its_weights_once(monkeypatch, capsys):
+    monkeypatch.setattr(obtain, "fetch", lambda name, mirror: Path("/cache") / find(name).name)
+    cli.main(["fetch", "ffhq", "demo", "inception-pytorch"])
+    fetched = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(fetched) == ["ffhq256-prior", "inception", "inception-pytorch", "lpips"]
+
+
+def test_every_target_is_made_of_entries_of_the_catalogue():
+    for target in TARGETS.values():
+        assert (config_dir() / "dataset" / f"{target.dataset}.yaml").is_file()
+        assert {*target.weights, *target.optional} <= {entry.name for entry in FETCHABLE}
 
 
 def test_list_names_everything_with_size_and_licence(monkeypatch, capsys, tmp_path):

@@ -107,7 +107,7 @@ def test_without_an_index_the_remedy_names_file_and_folder(tmp_path, monkeypatch
     assert "\n" not in str(caught.value)
 
 
-def test_the_cache_is_verified_and_a_damaged_file_made_anew(tmp_path, monkeypatch):
+def test_the_cache_is_verified_and_a_damaged_file_replaced(tmp_path, monkeypatch):
     trunk = weights.load_trunk("alex")
     monkeypatch.setenv("VML_BENCH_CACHE", str(tmp_path))
     damaged = {name: tensor.clone() for name, tensor in trunk.items()}

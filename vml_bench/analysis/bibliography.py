@@ -1,4 +1,4 @@
-"""BibTeX of what stands behind the runs on disk: methods, priors, metrics, data sets, statistics.
+"""BibTeX of what the runs on disk rest on: methods, priors, metrics, data sets, statistics.
 
 Methods, priors, data sets and columns each say themselves what they rest on, under `cite`: keys of references.bib, or
 whole BibTeX entries, which are printed as they are.
@@ -23,7 +23,7 @@ ENTRY = re.compile(r"@\w+\{([^,\s]+),")
 
 SCHEDULES = {"EDMSchedule": ("karras2022edm",), "DDPMSchedule": ("ho2020ddpm",)}
 STATISTICS = ("efron1987bca", "cameron2008cluster", "holm1979sequentially")
-"""Of the leaderboard's intervals and of `vml-bench compare`."""
+"""Sources of the leaderboard's intervals and of `vml-bench compare`."""
 
 
 def read_references() -> dict[str, str]:
@@ -71,7 +71,7 @@ def _said(config: Mapping[str, Any], group: str, name: str) -> list[str]:
 
 
 def bibliography(results_dir: str | Path, dataset: str | None = None, synthetic: bool = False) -> str:
-    """BibTeX of what is behind the runs on disk, as `entries` gives it.
+    """BibTeX of what the runs on disk rest on, as `entries` gives it.
 
     Args:
         results_dir: the results folder.

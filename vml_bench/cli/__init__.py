@@ -19,13 +19,12 @@ NO_ROOM_OR_RIGHT = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
 HYDRA_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": sweeps.run,
     "plan": sweeps.plan,
-    "train": sweeps.train,
 }
 """Commands that take Hydra's overrides and options."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line; `run` and `train` take Hydra overrides."""
+    """The command line; `run` and `plan` take Hydra overrides."""
     top = argparse.ArgumentParser(
         prog="vml-bench", description="Benchmarks for inverse problems with diffusion models."
     )
@@ -94,10 +93,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--results", type=Path, default=Path("results"), help="results folder (runner.results_dir)")
     one.add_argument("--image", metavar="ID", help="show this image's row and paths in place of the run")
     one.set_defaults(act=results.show)
-    get = commands.add_parser("fetch", help="fetch weights, resumable and verified; say where data sets are to be had")
-    get.add_argument("what", nargs="*", help="names as in --list; default: all that need no account")
-    get.add_argument("--list", action="store_true", help="what there is, its size and licence, and whether it is here")
-    get.add_argument("--mirror", metavar="URL", help="base URL that holds the files; default: $VML_BENCH_MIRROR")
+    get = commands.add_parser("fetch", help="fetch and verify weights (no resuming); say where to get data sets")
+    get.add_argument("what", nargs="*", help="names as in --list, or targets as of doctor; default: all weights")
+    get.add_argument("--list", action="store_true", help="list everything with size, licence and whether it is here")
+    get.add_argument("--mirror", metavar="URL", help="base URL of a mirror; default: $VML_BENCH_MIRROR")
     get.set_defaults(act=upkeep.fetch)
     examine = commands.add_parser("doctor", help="what is missing for a target, and the command that gets it")
     examine.add_argument("target", nargs="?", help="ffhq, imagenet, celebahq, photos or demo; default: all")
@@ -106,9 +105,6 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--dataset", help="one data set; default: every one with results")
     check.add_argument("--results", type=Path, default=Path("results"), help="results folder (runner.results_dir)")
     check.set_defaults(act=upkeep.verify)
-    measure = commands.add_parser("card", help="measure the photos64 prior and write its model card")
-    measure.add_argument("--checkpoint", type=Path, help="safetensors file; default: the shipped weights")
-    measure.set_defaults(act=upkeep.card)
     return top
 
 

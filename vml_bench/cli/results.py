@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,18 +91,19 @@ def tuning(arguments: argparse.Namespace) -> None:
 
 
 def track(arguments: argparse.Namespace) -> None:
-    """Log what is on disk, and what papers claim, in W&B; what is logged already is not logged again."""
-    from vml_bench.analysis.leaderboard.render import escape_terminal
+    """Log what is on disk, and what papers claim, in W&B; what was logged before is not logged again."""
     from vml_bench.analysis.published import read_published
-    from vml_bench.tracker.track import track as track_results
-    from vml_bench.tracker.workspace import Workspace
+    from vml_bench.text import escape_terminal
+    from vml_bench.tracker import wandb_tracker as wandb
 
-    workspace = Workspace(arguments.results, arguments.project, arguments.entity, arguments.tag)
-    report = track_results(workspace, read_published(), arguments.dataset, arguments.synthetic)
-    for note in report.notes:
+    tracker = wandb.WandbTracker(arguments.project, arguments.entity, arguments.tag)
+    results, mode = arguments.results, wandb.mode()
+    told, notes = wandb.track(tracker, results, read_published(), arguments.dataset, arguments.synthetic)
+    for note in notes:
         print(f"note: {escape_terminal(note)}", file=sys.stderr)
-    print(f"logged {len(report.logged)} runs ({workspace.mode}); {report.kept} were logged already")
-    print("\n".join([workspace.upload] if workspace.mode == "offline" else report.logged))
+    logged = [where for where in told if where]
+    print(f"logged {len(logged)} runs ({mode}); {len(told) - len(logged)} were logged already")
+    print(f"wandb sync {shlex.quote(str(results / 'wandb'))}/offline-run-*" if mode == "offline" else "\n".join(logged))
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -148,8 +150,8 @@ def report(arguments: argparse.Namespace) -> None:
 
 def show(arguments: argparse.Namespace) -> None:
     """Print one run: how it was made, what came of it, and where its pictures lie."""
-    from vml_bench.analysis.leaderboard.render import escape_terminal
     from vml_bench.show import show as show_run
+    from vml_bench.text import escape_terminal
 
     for line in show_run(arguments.results, arguments.run, arguments.image).splitlines():
         print(escape_terminal(line))

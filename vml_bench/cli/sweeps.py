@@ -1,4 +1,4 @@
-"""Commands that take Hydra's overrides and options: run, plan, train."""
+"""Commands that take Hydra's overrides and options: run, plan."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,12 +86,14 @@ def known_keys(config_name: str, overrides: Sequence[str]) -> list[str]:
     from vml_bench.keys import keys_of
 
     chosen = [text for text in overrides if re.fullmatch(r"[a-z]+=[A-Za-z0-9_/]+", text)]
+    own = [Path(after).resolve() for text, after in pairwise(overrides) if text in ("--config-dir", "-cd")]
+    chosen += [f"hydra.searchpath=[file://{folder}]" for folder in own]
     for choices in (chosen, []):
         GlobalHydra.instance().clear()
         try:
             with initialize_config_dir(str(config_dir()), version_base="1.3"):
                 return keys_of(OmegaConf.to_container(compose(config_name, choices)))
-        except HydraException:  # an option of the user's own folder
+        except HydraException:
             continue
     return []
 
@@ -160,21 +163,3 @@ def plan(overrides: Sequence[str]) -> None:
     from vml_bench.plan import plan as plan_cells
 
     print(format_plan(plan_cells(cells)))
-
-
-def train(overrides: Sequence[str]) -> None:
-    """Train the photos64 prior, or go on with it."""
-
-    def task(config: DictConfig) -> None:
-        from hydra.utils import instantiate
-
-        from vml_bench.train.training import train as train_prior
-
-        train_prior(
-            instantiate(config.prior, _convert_="all"),
-            instantiate(config.training),
-            Path(config.folder),
-            Path(config.weights),
-        )
-
-    hydra_command("train", task, overrides)

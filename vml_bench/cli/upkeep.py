@@ -1,4 +1,4 @@
-"""Commands about what runs need, and whether what they left is sound: fetch, doctor, verify, card."""
+"""Commands about what runs need, and whether stored runs are sound: fetch, doctor, verify."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from vml_bench.errors import InputError, raise_all
 
 
 def fetch(arguments: argparse.Namespace) -> None:
-    """Fetch weights into the cache; one that cannot be had does not keep the others from coming."""
+    """Fetch weights, or all that a target needs, into the cache; if one fails, the others are fetched nonetheless."""
     from vml_bench.weights import obtain
-    from vml_bench.weights.catalogue import BY_HAND, FETCHABLE
+    from vml_bench.weights.catalogue import BY_HAND, FETCHABLE, TARGETS
 
     if arguments.list:
         print(obtain.listing())
         return
     failures = []
-    for what in arguments.what or [entry.name for entry in FETCHABLE]:
+    asked = arguments.what or [entry.name for entry in FETCHABLE]
+    for what in dict.fromkeys(name for one in asked for name in (TARGETS[one].weights if one in TARGETS else (one,))):
         try:
             print(f"{what}: {obtain.fetch(what, arguments.mirror)}", flush=True)
         except InputError as error:
@@ -27,7 +28,7 @@ def fetch(arguments: argparse.Namespace) -> None:
 
 
 def doctor(arguments: argparse.Namespace) -> None:
-    """Say what is missing for a target and how to get it; exit code 1 where something is."""
+    """Print what a target lacks and how to get it; exit code 1 if anything is missing."""
     from vml_bench import doctor as clinic
 
     missing = False
@@ -48,7 +49,7 @@ def verify(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from vml_bench import verify as checks
-    from vml_bench.analysis.leaderboard.render import escape_terminal
+    from vml_bench.text import escape_terminal
 
     checked = []
     for found in checks.verify(arguments.results, arguments.dataset):
@@ -56,16 +57,8 @@ def verify(arguments: argparse.Namespace) -> None:
         for finding in found.findings:
             kind = "note: " if isinstance(finding, checks.Note) else ""
             tqdm.write(escape_terminal(f"{kind}{finding.file.relative_to(arguments.results)}: {finding.what}"))
-    for ill in (found for found in checked if found.problems):
+    for ill in (found for found in checked if found.defects):
         print("\n".join(["", *map(escape_terminal, checks.mending(ill, arguments.results))]))
     print(f"\n{checks.summary(checked)}")
-    if any(found.problems for found in checked):
+    if any(found.defects for found in checked):
         raise SystemExit(1)
-
-
-def card(arguments: argparse.Namespace) -> None:
-    """Measure the prior and write its model card."""
-    from vml_bench.priors.unet import shipped_checkpoint
-    from vml_bench.train.card import write_card
-
-    print(f"wrote {write_card(arguments.checkpoint or shipped_checkpoint())}")

@@ -1,4 +1,4 @@
-"""From a stored image's bytes to RGB pixels: what cannot be used is refused by its header, before it is decoded."""
+"""Decodes a stored image to RGB; one that cannot be used is refused by its header, before it is decoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_PIXELS = 100_000_000
 """Most pixels an image may have; an H×W×3 array of that size takes 300 MB."""
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
-"""Pillow's formats that are taken, whatever a file's suffix; others (EPS) would start another program to decode it."""
+"""Formats that are accepted, whatever the file's suffix; for others (EPS) Pillow would start another program."""
 
 KINDS = {
     "1": "black and white",
@@ -35,8 +35,8 @@ def decode(
     Args:
         data: the encoded image.
         label: how errors name it.
-        modes: Pillow's modes that are taken; any but RGB is converted by `Image.convert`.
-        sizes: (width, height) that are taken; empty: any up to `MAX_PIXELS`.
+        modes: Pillow's modes that are accepted; any but RGB is converted by `Image.convert`.
+        sizes: (width, height) that are accepted; empty: any up to `MAX_PIXELS`.
 
     Raises:
         InputError: not an image, truncated, too large, of another size or another mode.
@@ -64,7 +64,7 @@ def too_large(label: str, size: str) -> InputError:
 
 
 def check_header(image: Image.Image, label: str, modes: Collection[str], sizes: Collection[tuple[int, int]]) -> None:
-    """Refuse an opened, not yet decoded image by its size and mode.
+    """Refuse an opened but not yet decoded image by its size and mode.
 
     Raises:
         InputError: too large, of another size or another mode.

@@ -1,4 +1,4 @@
-"""Images drawn from a closed-form prior, so that what is true of a measurement is known exactly."""
+"""Images drawn from a closed-form prior, so that the exact posterior of each measurement is known."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from vml_bench.priors.closed_form import GaussianMixturePrior
 
 
 class DrawnImages(ImageSet):
-    """P images, each of which is to be restored R times from one measurement.
+    """P images, each restored R times from one measurement.
 
-    Ids are p003-r07: the eighth restoration of the fourth image, whose scene is p003. An image depends on the seed
-    and its scene alone. Values have the scale of images in [-1, 1] but are not confined to it.
+    Ids are p003-r07: the eighth restoration of the fourth image, whose scene is p003. An image depends only on the
+    seed and its scene. Values have the scale of images in [-1, 1] but are not confined to it.
 
     Args:
         prior: what they are drawn from.
-        problems: P ≥ 1.
+        scenes: P ≥ 1.
         repeats: R ≥ 1; distances to the posterior and to its mean need several.
         seed: of the draws.
         name: name under which results are filed.
@@ -28,19 +28,19 @@ class DrawnImages(ImageSet):
     """
 
     def __init__(
-        self, prior: GaussianMixturePrior, problems: int = 16, repeats: int = 16, seed: int = 0, name: str = "gmm"
+        self, prior: GaussianMixturePrior, scenes: int = 16, repeats: int = 16, seed: int = 0, name: str = "gmm"
     ) -> None:
         if not isinstance(prior, GaussianMixturePrior):
             raise InputError(f"data set '{name}' cannot be drawn from this prior", "choose prior=gmm or prior=gauss")
-        for option, value in (("problems", problems), ("repeats", repeats)):
+        for option, value in (("scenes", scenes), ("repeats", repeats)):
             if value < 1:
                 raise InputError(f"dataset.{option}={value}", "it must be 1 or more")
         self.name = name
         self.image_shape = prior.image_shape
         self.dtype = prior.means.dtype
-        scenes = [f"p{problem:03d}" for problem in range(problems)]
-        self._images = {scene: prior.sample(1, image_generator(seed, scene, "image"))[0] for scene in scenes}
-        self.ids = tuple(f"{scene}-r{repeat:02d}" for scene in scenes for repeat in range(repeats))
+        names = [f"p{number:03d}" for number in range(scenes)]
+        self._images = {scene: prior.sample(1, image_generator(seed, scene, "image"))[0] for scene in names}
+        self.ids = tuple(f"{scene}-r{repeat:02d}" for scene in names for repeat in range(repeats))
 
     def scene(self, image_id: str) -> str:
         return image_id.partition("-")[0]

@@ -21,16 +21,16 @@ MAPPING, PARTITION = "CelebA-HQ-to-CelebA-mapping.txt", "list_eval_partition.txt
 
 
 class Faces(StoredImages):
-    """Aligned RGB faces of 256×256 pixels, or of 1024×1024 that are reduced; anything else is refused.
+    """Aligned RGB faces of 256×256 pixels, or of 1024×1024, which are reduced; anything else is refused.
 
     Args:
         name: name under which results are filed.
         stored: where the images are, by id.
         ids: ids of the data set, in order.
-        reduce: how 1024×1024 originals become 256×256. "box": halved twice by the mean of each 2×2 block, which is what
+        reduce: how 1024×1024 images become 256×256. "box": halved twice by the mean of each 2×2 block, which is what
             guided-diffusion's data loader, the trainer of ADM networks, makes of them (to within rounding, the lower
             levels of StyleGAN's tfrecords too). "lanczos" is the default of StyleGAN2-ADA's dataset_tool; "bicubic" is
-            Pillow's antialiased one. Which of them made a given copy of FFHQ 256 is seldom stated.
+            Pillow's antialiased one. Which of them made a given copy of FFHQ 256 is rarely stated.
     """
 
     def __init__(self, name: str, stored: Mapping[str, Stored], ids: Iterable[str], reduce: str) -> None:
@@ -44,13 +44,13 @@ class Faces(StoredImages):
 class FFHQ(Faces):
     """FFHQ (Karras et al. 2019) by its own numbering: id 00042 is image 42 of 70,000.
 
-    Which images belong to the data set does not depend on which are there: a missing one is an error when a run asks
+    Which images belong to the data set does not depend on which files exist: a missing one is an error when a run asks
     for it, and no other takes its place.
 
     Args:
         root: folder of NNNNN.png, flat or in FFHQ's folders of a thousand (00000/00042.png).
         first: the first n images, 00000 onward: 100 for this paper and DAPS, 1,000 for DPS.
-        list: text file of ids to take in place of the first n, see `read_ids`.
+        list: text file of ids to use instead of the first n, see `read_ids`.
         reduce: see `Faces`.
         name: name under which results are filed.
 
@@ -75,7 +75,7 @@ class FFHQ(Faces):
 class CelebAHQ(Faces):
     """CelebA-HQ (Karras et al. 2018), the images held out for testing.
 
-    There is no one division of CelebA-HQ. In order: the ids of `list`; else, where CelebA-HQ-to-CelebA-mapping.txt and
+    There is no single division of CelebA-HQ. Used are the ids of `list`; else, if CelebA-HQ-to-CelebA-mapping.txt and
     list_eval_partition.txt lie in `root`, CelebA's own test part (2,824 images, ids 0 to 29999 as in CelebAMask-HQ);
     else the rows of the Parquet files that `parquet` matches (the public mirror's validation-*.parquet: 2,000 images,
     a division of its own); else every image in the folder, taken to be the test images.

@@ -17,11 +17,11 @@ class ImageFolder(StoredImages):
     """RGB images of one size in a folder, in the natural order of their names; an id is a name without suffix.
 
     Args:
-        root: the folder; looked at one level deep.
+        root: the folder; its subfolders are not searched.
         image_shape: (C, H, W) that every image must have, C = 3; None: that of the first image.
         name: name under which results are filed.
         first: the first n images; None: all.
-        list: text file of ids to take in place of the first n, see `read_ids`.
+        list: text file of ids to use instead of the first n, see `read_ids`.
 
     Raises:
         InputError: no such folder, no image in it, two images with one id, or an option that cannot be used.

@@ -1,4 +1,4 @@
-"""What can be the id of an image."""
+"""Which texts can be the id of an image."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vml_bench.errors import InputError
 
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 LONGEST = 200
-"""Bytes of an id in UTF-8: file systems take names of 255, and a file in the making has a longer name than its own."""
+"""Bytes of an id in UTF-8: file systems allow names of 255, and a partly written file has a longer one."""
 
 
 def is_id(text: object) -> bool:
     """Whether a text can be an image's id, and so the name of a file on every system, in a table and in a page.
 
-    Letters, digits and their marks of any script, "_", and, but not in front, space and ( ) + , - . = @ & '.
+    Letters, digits and combining marks of any script and "_"; after the first character also space ( ) + , - . = @ & '.
     """
     if not isinstance(text, str) or not text:
         return False
@@ -27,14 +27,14 @@ def is_id(text: object) -> bool:
 
 
 def check_ids(name: str, ids: Iterable[str]) -> None:
-    """Refuse ids that could not name files of their own.
+    """Refuse ids that could not each name a file of its own.
 
     Args:
         name: the data set, for errors.
         ids: the ids.
 
     Raises:
-        InputError: an id that `is_id` does not take, or two that are equal or differ in case or encoding alone.
+        InputError: an id that `is_id` refuses, or two that are equal or differ in case or encoding alone.
     """
     remedy = "rename its file, or leave it out with dataset.list"
     seen: dict[str, str] = {}
@@ -46,6 +46,7 @@ def check_ids(name: str, ids: Iterable[str]) -> None:
         key = unicodedata.normalize("NFC", image_id).casefold()
         if key in seen:
             raise InputError(
-                f"data set '{name}': the ids '{seen[key]}' and '{image_id}' are one where case does not count", remedy
+                f"data set '{name}': the ids '{seen[key]}' and '{image_id}' are the same but for case and encoding",
+                remedy,
             )
         seen[key] = image_id

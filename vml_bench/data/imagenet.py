@@ -25,7 +25,7 @@ class ImageNet(StoredImages):
     Args:
         root: folder of the images, flat or by class (n01440764/ILSVRC2012_val_00000293.JPEG).
         first: the first n by name; None: all.
-        list: text file of ids to take in place of the first n, see `read_ids`.
+        list: text file of ids to use instead of the first n, see `read_ids`.
         name: name under which results are filed.
 
     Raises:

@@ -39,9 +39,9 @@ class ParquetImage:
 
 @lru_cache(maxsize=2)
 def _column(file: Path, mtime_ns: int, group: int, field: str) -> list:
-    """One field of the image column in a row group; OSError where it cannot be had.
+    """One field of the image column in a row group; OSError if it cannot be read.
 
-    The last two are kept, for as long as the file's modification time stands.
+    The last two are cached, until the file's modification time changes.
     """
     import pyarrow
     from pyarrow import parquet
@@ -64,7 +64,7 @@ def _row_groups(file: Path) -> int:
             if {"image.bytes", "image.path"} <= fields:
                 return table.num_row_groups
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{file} cannot be read ({error})", "get the file anew") from error
+        raise InputError(f"{file} cannot be read ({error})", "download the file again") from error
     raise InputError(f"{file} has no column image {{bytes, path}}", "give Parquet files as Hugging Face writes them")
 
 
@@ -83,7 +83,7 @@ def find_parquet_images(name: str, files: Sequence[Path]) -> dict[str, ParquetIm
             try:
                 column = _column(file, file.stat().st_mtime_ns, group, "path")
             except OSError as error:
-                raise InputError(f"{file} cannot be read ({error})", "get the file anew") from error
+                raise InputError(f"{file} cannot be read ({error})", "download the file again") from error
             rows += [ParquetImage(file, group, row) for row in range(len(column))]
             paths += column
     ids = [PurePosixPath((path or "").replace("\\", "/")).stem for path in paths]

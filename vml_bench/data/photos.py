@@ -1,8 +1,8 @@
-"""Photographs that installed scientific packages carry, cut into disjoint training, tuning and test crops.
+"""Photographs that come with installed scientific packages, cut into disjoint training, tuning and test crops.
 
-scikit-image, scikit-learn and matplotlib install colour photographs with themselves. They are read
-where those packages put them and never copied into this project. Each photograph is reduced by an
-integer factor (box mean) so that a 64×64 crop shows a thing rather than a patch, and is divided by
+scikit-image, scikit-learn and matplotlib install colour photographs. They are read where
+those packages put them and never copied into this project. Each photograph is reduced by an
+integer factor (box mean) so that a 64×64 crop shows an object rather than a texture, and is divided by
 vertical lines into bands; a band belongs to one split, so no pixel of a test crop was ever seen in
 training. Columns that no table row names belong to training.
 """
@@ -101,7 +101,7 @@ def activity(crop: np.ndarray) -> float:
 
 @cache
 def crop_table(split: str) -> tuple[tuple[str, Photo, int, int], ...]:
-    """List the crops of a split as ``(image_id, photo, row, column)``, most telling first.
+    """List the crops of a split as ``(image_id, photo, row, column)``, most detailed first.
 
     The split's bands are tiled by 64×64 crops without overlap; flat ones (see `FLATTEST`) are
     dropped; the rest is ordered by activity within a photograph and dealt out one photograph at a

@@ -1,4 +1,4 @@
-"""How larger originals become the size of the data set; each rule is a published one."""
+"""How larger images are reduced to the data set's size; each rule is a published one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def check_reduction(name: str) -> str:
         InputError: it is not.
     """
     if name not in REDUCTIONS:
-        raise InputError(f"dataset.reduce={name} is no filter", f"choose among {', '.join(REDUCTIONS)}")
+        raise InputError(f"dataset.reduce={name} is not a filter", f"choose among {', '.join(REDUCTIONS)}")
     return name
 
 
 def reduce_to(image: Image.Image, side: int, name: str) -> Image.Image:
-    """A square image reduced to side×side by one of `REDUCTIONS`; one of that size already is left as it is."""
+    """A square image reduced to side×side by one of `REDUCTIONS`; one that has that size already is left as it is."""
     image = halve(image, side) if name == "box" else image
     return image if image.size == (side, side) else image.resize((side, side), REDUCTIONS[name])
 
@@ -46,7 +46,7 @@ def centre_crop(image: Image.Image, side: int, label: str) -> Image.Image:
     `side`; then the central square.
 
     Raises:
-        InputError: so long and narrow that the resized image would be too large.
+        InputError: it is so long and narrow that the resized image would be too large.
     """
     image = halve(image, side)
     scale = side / min(image.size)

@@ -11,7 +11,7 @@ CELEBA_PARTS = {"train": "0", "validation": "1", "test": "2"}
 
 
 def read_lines(file: Path, key: str) -> list[str]:
-    """The lines of a text file that hold something.
+    """The lines of a text file that are not blank.
 
     Raises:
         InputError: it cannot be read; `key` says how it was given.
@@ -24,7 +24,7 @@ def read_lines(file: Path, key: str) -> list[str]:
 
 
 def read_ids(file: str | Path) -> tuple[str, ...]:
-    """Ids of a list file, one a line.
+    """Ids in a list file, one per line.
 
     A path or file name stands for its id, and what follows a space is ignored, so that lists like DDRM's and DGP's
     imagenet_val_1k.txt ("n01440764/ILSVRC2012_val_00000293.JPEG 0") serve as they are. Lines that begin with # are
@@ -36,7 +36,7 @@ def read_ids(file: str | Path) -> tuple[str, ...]:
     lines = [line for line in read_lines(Path(file), "dataset.list") if not line.lstrip().startswith("#")]
     ids = tuple(PurePosixPath(line.split()[0].replace("\\", "/")).stem for line in lines)
     if not ids:
-        raise InputError(f"dataset.list: {file} names no image", "write one id a line")
+        raise InputError(f"dataset.list: {file} names no image", "write one id per line")
     twice = sorted({image_id for image_id in ids if ids.count(image_id) > 1}) if len(set(ids)) < len(ids) else []
     if twice:
         raise InputError(f"dataset.list: {file} names {', '.join(twice[:3])} more than once", "name each image once")
@@ -44,30 +44,30 @@ def read_ids(file: str | Path) -> tuple[str, ...]:
 
 
 def take_first(name: str, ids: Sequence[str], first: int | None) -> tuple[str, ...]:
-    """The first n of the ids that are there; None: all.
+    """The first n of the ids; None: all.
 
     Raises:
-        InputError: n is no number of images, or fewer are there.
+        InputError: n is not a number of images, or there are fewer.
     """
     check_first(first)
     if not ids:
         raise InputError(f"data set '{name}' holds no images", "set dataset.root to the folder of images")
     if first is not None and len(ids) < first:
         raise InputError(
-            f"data set '{name}' holds {len(ids)} of the {first} images that it should",
+            f"data set '{name}' holds {len(ids)} of the {first} images asked for",
             f"add the others, or set dataset.first={len(ids)}",
         )
     return tuple(ids[:first])
 
 
 def check_first(first: int | None) -> None:
-    """Refuse a `dataset.first` that is no number of images.
+    """Refuse a `dataset.first` that is not a number of images.
 
     Raises:
         InputError: it is neither None nor a whole number of 1 or more.
     """
     if first is not None and (isinstance(first, bool) or not isinstance(first, int) or first < 1):
-        raise InputError(f"dataset.first={first} is no number of images", "set dataset.first to 1 or more, or null")
+        raise InputError(f"dataset.first={first} is not a number of images", "set dataset.first to 1 or more, or null")
 
 
 def celeba_part(mapping: Path, partition: Path, part: str = "test") -> tuple[str, ...]:
@@ -76,8 +76,8 @@ def celeba_part(mapping: Path, partition: Path, part: str = "test") -> tuple[str
     CelebA-HQ's 30,000 images divide into 24,183 for training, 2,993 for validation and 2,824 for testing.
 
     Args:
-        mapping: CelebAMask-HQ's CelebA-HQ-to-CelebA-mapping.txt: "idx orig_idx orig_file" a line, after a header.
-        partition: CelebA's list_eval_partition.txt: "000001.jpg 0" a line, with 0 train, 1 validation, 2 test.
+        mapping: CelebAMask-HQ's CelebA-HQ-to-CelebA-mapping.txt: lines "idx orig_idx orig_file" after a header.
+        partition: CelebA's list_eval_partition.txt: lines "000001.jpg 0", with 0 train, 1 validation, 2 test.
         part: "train", "validation" or "test".
 
     Raises:
@@ -92,4 +92,4 @@ def celeba_part(mapping: Path, partition: Path, part: str = "test") -> tuple[str
     except InputError:
         raise
     except (ValueError, KeyError) as error:
-        raise InputError(f"{mapping} and {partition} do not fit together ({error})", "get both files anew") from error
+        raise InputError(f"{mapping} and {partition} do not match ({error})", "download both files again") from error

@@ -28,7 +28,7 @@ class Stored(Protocol):
     """One stored image; `str` names it in errors."""
 
     def read(self) -> bytes:
-        """Its encoded bytes; raises OSError where they cannot be had."""
+        """Its encoded bytes; raises OSError if they cannot be read."""
         ...
 
 
@@ -42,8 +42,8 @@ class ImageFile:
         return str(self.path)
 
     def read(self) -> bytes:
-        if not self.path.is_file():  # a pipe or a device could keep us waiting for ever
-            raise OSError("it is no file" if self.path.exists() else "it is not there")
+        if not self.path.is_file():  # reading a pipe or a device could block for ever
+            raise OSError("it is not a file" if self.path.exists() else "it is not there")
         size = self.path.stat().st_size
         if size > MAX_BYTES:
             raise OSError(f"it has {size} bytes, more than any photograph")
@@ -53,7 +53,7 @@ class ImageFile:
 class StoredImages(ImageSet):
     """Images stored one by one; a subclass says how an image's bytes become pixels.
 
-    Each image is read once by `check`, and again when its pixels are asked for; in between it may not change.
+    Each image is read once by `check`, and again when its pixels are asked for; it must not change in between.
 
     Args:
         name: name under which results are filed.
@@ -73,7 +73,7 @@ class StoredImages(ImageSet):
 
     @abstractmethod
     def prepare(self, data: bytes, label: str) -> Image.Image:
-        """Decode an image and bring it to the data set's size, RGB; raises InputError where it cannot be used."""
+        """Decode an image and bring it to the data set's size, RGB; raises InputError if it cannot be used."""
 
     def missing(self, ids: Iterable[str] | None = None) -> tuple[str, ...]:
         """Those of `ids` (default: all of the data set) that are not stored."""
@@ -133,7 +133,7 @@ def some(ids: Sequence[str], shown: int = 3) -> str:
 
 
 def natural(text: str) -> list[str | int]:
-    """Sorting key that compares numbers as numbers: 2.jpg before 10.jpg."""
+    """Sort key that compares numbers by value: 2.jpg before 10.jpg."""
     parts = re.split(r"(\d+)", text)
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
@@ -144,7 +144,7 @@ def find_images(name: str, root: str | Path, subfolders: bool = True) -> dict[st
     Args:
         name: the data set, for errors.
         root: the folder.
-        subfolders: look into its folders too, one level deep.
+        subfolders: search its subfolders too, one level deep.
 
     Raises:
         InputError: no such folder, or two images with one id.

@@ -11,11 +11,11 @@ DISTANCES = (2.5, 6.0, 11.0, 17.0, 24.0, 32.0)
 """Points between a marker and the nearest edge of its label."""
 ROUNDS = 4
 LABELS, MARKERS, LINES = 50.0, 25.0, 3.0
-"""What a square point of overlap costs, in points of distance."""
+"""Cost of a square point of overlap, in points of distance."""
 CROSSED = 8.0
-"""What it costs that a sixth of the way from point to label lies under another label or marker."""
+"""Cost of each sixth of the way from point to label that lies under another label or marker."""
 OUTSIDE = 1e4
-"""What a point beyond the frame costs."""
+"""Cost of a point beyond the frame."""
 
 
 def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -26,7 +26,7 @@ def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def candidates(point: np.ndarray, size: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes around a point for a label of a size, and what each costs by its distance: (n, 4), (n,).
+    """Boxes around a point for a label of a size, and the cost of each by its distance: (n, 4), (n,).
 
     Args:
         point: (2,) in points.
@@ -64,7 +64,7 @@ def place(
         anchors: for each label the (k, 2) points at any of which it may stand.
         sizes: (n, 2) width and height of the labels.
         markers: (m, 2) every point, each a marker of half-width `reach`.
-        lines: (l, 4) boxes of thin things that labels had better not cover.
+        lines: (l, 4) boxes of thin lines that labels should not cover.
         frame: (4,) no label leaves it.
 
     Returns:
@@ -99,7 +99,7 @@ def place(
 
 
 def _crossed(ways_: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """What it costs each of n ways (n, 5, 4) to pass under boxes (m, 4): (n,)."""
+    """Cost of each of n ways (n, 5, 4) for passing under boxes (m, 4): (n,)."""
     if not len(boxes):
         return np.zeros(len(ways_))
     under = overlap(ways_.reshape(-1, 4), boxes) > 0

@@ -1,4 +1,4 @@
-"""Figures of the closed-form priors: score against compute, and in the plane the ways that methods take."""
+"""Figures of the closed-form priors: score against compute, and in the plane the paths that methods take."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from vml_bench.analysis.leaderboard.render import Block, blocks, number
+from vml_bench.analysis.leaderboard.render import Block, blocks
 from vml_bench.cards import Card
 from vml_bench.columns import BY_NAME
 from vml_bench.errors import InputError
-from vml_bench.figures.pictures import FAINT, FONT, INK, file_stem
-from vml_bench.files import replacing
+from vml_bench.figures.pictures import FAINT, FONT, INK, file_stem, save_png
 from vml_bench.identity import in_words
 from vml_bench.store import layout
 from vml_bench.store.runs import Run, by_problem, differences, labels, select_runs
+from vml_bench.text import number
 
 DPI = 200
 RULE = "#d5d5d5"
 SMALLEST = 1e-4
-"""What is smaller, or 0, is drawn here on a logarithmic axis."""
+"""Smaller values, 0 among them, are drawn here on a logarithmic axis."""
 DENSITY = LinearSegmentedColormap.from_list("density", ["#ffffff", "#cfe0ee", "#7fb0d3", "#2f6fa5"])
 WAYS = 4
-"""Restorations whose way is drawn; of the others only the answer is."""
+"""Restorations whose path is drawn; of the others only the result is."""
 THINNEST = 0.03
 """Standard deviation, images in [-1, 1], below which a posterior is drawn thicker than it is, so that it is seen."""
 
 
 DASHES = {"o": "--", "s": "-.", "^": (0, (6, 2, 1, 2, 1, 2))}
-"""Dashes of the methods that ask no denoiser, by their markers."""
+"""Dashes of the methods that use no denoiser, by their markers."""
 
 
 def _dashed(card: Card) -> dict[str, object]:
-    """What matplotlib is told of the level of a method that asks no denoiser."""
+    """matplotlib's style for the level of a method that uses no denoiser."""
     return {"color": card.colour, "linestyle": DASHES.get(card.marker, "--"), "lw": 1.2}
 
 
 def _line(card: Card) -> dict[str, object]:
-    """What matplotlib is told of a method's line and markers; a further configuration of a method is hollow."""
+    """matplotlib's style for a method's line and markers; a further configuration of a method is hollow."""
     face = "white" if card.hollow else card.colour
     return {"color": card.colour, "marker": card.marker, "markerfacecolor": face, "markeredgecolor": card.colour}
 
@@ -55,12 +54,12 @@ def against_compute(frame: pd.DataFrame, column: str, path: Path) -> Path:
     """Draw a column of a leaderboard against compute, one panel per problem, both axes logarithmic.
 
     Compute is NFE + VJP per image. A method's runs are points, those below `SMALLEST` drawn on it, hollow where they
-    have settings of their own; the runs that none with as little compute beats are joined. A method that asks no
-    denoiser is a dashed line. Where the leaderboard knows what exact posterior samples score, a dotted line says it.
+    have settings of their own; runs that none with as little compute beats are joined. A method that uses no denoiser
+    is a dashed line, and the score of exact posterior samples, where known, a dotted one.
 
     Args:
         frame: from `vml_bench.analysis.leaderboard.build`.
-        column: one of less-is-better columns, such as map_gap or sw2.
+        column: one where less is better, such as map_gap or sw2.
         path: the PNG.
 
     Raises:
@@ -131,11 +130,11 @@ def against_compute(frame: pd.DataFrame, column: str, path: Path) -> Path:
     unit = f" ({known.unit})" if known.unit else ""
     kind = f"{known.statistic} " if known.statistic == "median" else ""
     figure.supylabel(f"{kind}{known.title}{unit}", fontsize=8, color=INK, x=0.08 / width, **FONT)
-    return _save(figure, path)
+    return save_png(figure, path)
 
 
 def _drawable(block: Block, column: str, cards: Mapping[str, Card]) -> pd.DataFrame:
-    """The rows of a problem that have a value, with what they took and whether they have settings of their own."""
+    """The rows of a problem that have a value, with their compute and whether they have settings of their own."""
     rows = block.rows
     looks = [
         cards[method].of_row(method, words) for method, words in zip(rows["method"], rows["settings"], strict=True)
@@ -175,7 +174,7 @@ def _frontier(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def trajectories(runs: Sequence[Run], scene: str, path: Path, difference: str = "") -> Path:
-    """Draw the ways of the restorations of one scene in the plane: one panel per run, and one of exact samples.
+    """Draw the paths of one scene's restorations in the plane: one panel per run, and one of exact samples.
 
     Grey contours are the prior, blue is the posterior; thin lines follow D(x_t, σ) of `WAYS` restorations from the
     first evaluation to the last, dots are all answers, the star is the exact mode and the cross the posterior mean.
@@ -227,7 +226,7 @@ def trajectories(runs: Sequence[Run], scene: str, path: Path, difference: str = 
         frameon=False,
         prop={"family": FONT["family"], "size": 7},
     )
-    return _save(figure, path)
+    return save_png(figure, path)
 
 
 def exact_answers(run: Run) -> dict[str, np.ndarray]:
@@ -237,7 +236,7 @@ def exact_answers(run: Run) -> dict[str, np.ndarray]:
 
 
 def telling_scenes(answers: dict[str, np.ndarray]) -> list[str]:
-    """The scene whose posterior is divided most evenly among components, and the one in the middle of that order."""
+    """The scene whose posterior is spread most evenly over components, and the median scene in that order."""
     entropy = -(answers["weights"] * np.log(answers["weights"].clip(1e-300))).sum(axis=1)
     order = answers["scenes"][entropy.argsort(kind="stable")].tolist()
     return list(dict.fromkeys((order[-1], order[len(order) // 2])))
@@ -292,7 +291,7 @@ def _exact_panel(axes: Axes, answers: dict[str, np.ndarray], place: int, window:
 def _way_panel(
     axes: Axes, run: Run, card: Card, answers: dict[str, np.ndarray], place: int, window: tuple[float, ...]
 ) -> None:
-    """One run: its ways, its answers, and what they score on this scene."""
+    """One run: its paths, its results, and their scores on this scene."""
     _ground(axes, answers, place, window)
     scene = answers["scenes"][place]
     mine = run.good[run.good["scene"] == scene]
@@ -310,16 +309,10 @@ def _way_panel(
     axes.set_title(" · ".join(scores), fontsize=6.5, color=FAINT, pad=3, loc="right", **FONT)
 
 
-def _save(figure: Figure, path: Path) -> Path:
-    with replacing(path) as partial:
-        FigureCanvasAgg(figure).print_png(partial, metadata={"Software": None})
-    return path
-
-
 def write_oracle_figures(
     results_dir: str | Path, dataset: str, frame: pd.DataFrame, synthetic: bool = False
 ) -> list[Path]:
-    """Draw what a data set's runs allow: MAP gap and SW2 against compute, and the ways taken in the plane.
+    """Draw what a data set's runs allow: MAP gap and SW2 against compute, and the paths in the plane.
 
     Args:
         results_dir: the results folder.

@@ -1,4 +1,4 @@
-"""One picture per problem: original, measurement and every run's restoration, with PSNR and LPIPS under each."""
+"""One figure per problem: ground truth, measurement and every run's restoration, with PSNR and LPIPS under each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DPI = 200
 MOST = 24
 """Columns of restorations that `write_figures` draws at most."""
 PICTURE, CROWDED = 256, 10
-"""Pixels, about, that a picture is enlarged to, a whole multiple of its own size; half where columns are more."""
+"""About how many pixels a picture is enlarged to, by a whole factor; half of that where there are more columns."""
 GAP, CAPTION, HEAD, SIDE, MARGIN = 12, 46, 44, 34, 16
 """Pixels between columns, under a picture, above the first row, left of it, and around everything."""
 INK, FAINT = "#1a1a1a", "#6b6b6b"
@@ -44,13 +44,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is drawn of one problem.
+    """The figure of one problem.
 
     Attributes:
-        problem: it.
+        problem: the problem.
         difference: what tells it from others of its task and noise level; empty where it is alone.
-        runs: a column each.
-        titles: what each is called.
+        runs: one column each.
+        titles: one per run.
     """
 
     problem: Problem
@@ -60,7 +60,7 @@ class Sheet:
 
     @property
     def stem(self) -> str:
-        """The name of its file: with the problem's where the task and noise level have several."""
+        """Its file name, with the problem's name where task and noise level have several."""
         return file_stem(self.problem, self.difference)
 
     @property
@@ -71,7 +71,7 @@ class Sheet:
         return " · ".join(filter(None, words))
 
     def of(self, runs: Sequence[Run]) -> Sheet:
-        """The same with some of its runs alone, in their order."""
+        """The same figure with only these runs, in this order."""
         titles = [self.titles[self.runs.index(run)] for run in runs]
         return replace(self, runs=list(runs), titles=titles)
 
@@ -140,7 +140,7 @@ def _sheets(runs: Sequence[Run]) -> list[Sheet]:
 
 
 def _draw_sheet(results: Path, sheet: Sheet, image_ids: Sequence[str] | None, rows: int) -> Path:
-    """Draw the runs of one problem, a column each; see `task_figure`."""
+    """Draw the runs of one problem, one column each; see `task_figure`."""
     runs, task = sheet.runs, sheet.problem.task
     ids = list(image_ids) if image_ids is not None else _common_ids(runs)[:rows]
     if not ids:
@@ -156,7 +156,12 @@ def _draw_sheet(results: Path, sheet: Sheet, image_ids: Sequence[str] | None, ro
 
     path = results / sheet.problem.dataset / "figures" / f"{sheet.stem}.png"
     titles = [title.replace(" · ", "\n") for title in sheet.titles]
-    figure = _draw(grid, ["original", "measurement", *titles], ids, sheet.heading)
+    figure = _draw(grid, ["ground truth", "measurement", *titles], ids, sheet.heading)
+    return save_png(figure, path)
+
+
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all, without the version of what drew it; returns its path."""
     with replacing(path) as partial:
         FigureCanvasAgg(figure).print_png(partial, metadata={"Software": None})
     return path
@@ -186,7 +191,7 @@ def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, syntheti
 
 
 def _drawn(sheet: Sheet) -> Sheet:
-    """With those runs that can be read; of more than `MOST`, the best of each method, the best methods first."""
+    """Keep the runs that can be read; of more than `MOST`, the best of each method, best methods first."""
     scores: dict[Run, float] = {}
     for run in sheet.runs:
         with suppress(*UNREADABLE):
@@ -209,7 +214,7 @@ def _mean_lpips(run: Run) -> float:
 
 
 def _common_ids(runs: Sequence[Run]) -> list[str]:
-    """Images that every run has finished, in the order in which the first run was asked for them."""
+    """Images that every run has finished, in the first run's order."""
     common = set.intersection(*(set(run.images["image_id"]) for run in runs))
     return [image_id for image_id in runs[0].expected if image_id in common]
 

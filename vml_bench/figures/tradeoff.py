@@ -25,7 +25,7 @@ from vml_bench.cards import Card
 from vml_bench.columns import BY_NAME, LPIPS, PSNR, Column, with_bounds
 from vml_bench.errors import InputError
 from vml_bench.figures.labels import place
-from vml_bench.figures.pictures import FAINT, INK
+from vml_bench.figures.pictures import FAINT, INK, save_png
 from vml_bench.files import replacing
 
 METRICS = (LPIPS.name, PSNR.name)
@@ -34,7 +34,7 @@ COSTS = {"passes": "network passes per image (evaluations + Jacobian products)",
 DPI = 300
 COLUMNS = 3
 NAMED = 3
-"""Runs of one method in one panel that each bear a label; more bear one, at the runs that no other of them beats."""
+"""Up to this many runs of a method in a panel have a label each; more share one, at a run that no other beats."""
 PANEL, GAP, MARGIN = (2.05, 1.95), (0.36, 0.44), (0.46, 0.44, 0.08, 0.26)
 """Inches: a panel's width and height; between panels; left, bottom, right and top of them all."""
 SMALL, LABEL, TITLE = 6.0, 6.2, 7.5
@@ -92,7 +92,7 @@ def tradeoff_figure(
 ) -> list[Path]:
     """Draw every problem of a data set: compute (log) against quality, each method labelled.
 
-    Bars are the leaderboard's 95 % intervals over images; † marks a method of which images diverged. Where a method
+    Bars are the leaderboard's 95 % intervals over images; † marks a method with diverged images. Where a method
     was run with several settings, a line joins those that no other of its settings beats at no more compute; of more
     than `NAMED` settings the others are pale. Points with settings of their own are hollow. Points far
     behind stand at the edge with their value; points of equal compute stand side by side.
@@ -328,9 +328,8 @@ def _label(axes: Axes, labels: list, lines: list) -> None:
 
 def _save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """PNG and PDF without dates or versions; fonts embedded whole as TrueType, as publishers ask."""
-    png, pdf = folder / f"{stem}.png", folder / f"{stem}.pdf"
-    with replacing(png) as partial:
-        FigureCanvasAgg(figure).print_png(partial, metadata={"Software": None})
+    pdf = folder / f"{stem}.pdf"
+    png = save_png(figure, folder / f"{stem}.png")
     with replacing(pdf) as partial, matplotlib.rc_context({"pdf.fonttype": 42, "pdf.compression": 6}):
         FigureCanvasPdf(figure).print_pdf(partial, metadata={"CreationDate": None, "Producer": None, "Creator": None})
     return [png, pdf]

@@ -1,8 +1,8 @@
 """The variational mode-seeking loss: exact on closed-form priors, its covariance terms by probing on any denoiser.
 
 Gutha, Vinuesa, Azizpour, "Inverse problems with diffusion models: MAP estimation via mode-seeking loss"
-(arXiv:2512.10524). With D and Cov the mean and covariance of p(x_0 | x_t), n the numbers of an image and m the rank of
-H (y is scored on the range of H, as by `ExactPosterior`):
+(arXiv:2512.10524). With D and Cov the mean and covariance of p(x_0 | x_t), n the number of values in an image and m
+the rank of H (y is scored on the range of H, as by `ExactPosterior`):
 
     VML(x_t) = KL( p(x_0 | x_t) ‖ p(x_0 | y) ) = VML_S + C + c
 
@@ -21,10 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
+from vml_bench.contract import Denoiser, Noise, Operator
 from vml_bench.errors import InputError
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator
 from vml_bench.priors.closed_form import GaussianMixturePrior
 
 
@@ -41,7 +39,7 @@ class Estimate(NamedTuple):
 
 
 def vml_loss(
-    x: Tensor, sigma: float, y: Tensor, operator: SpectralOperator, noise_std: float, prior: GaussianMixturePrior
+    x: Tensor, sigma: float, y: Tensor, operator: Operator, noise_std: float, prior: GaussianMixturePrior
 ) -> Tensor:
     """VML(x_t) = KL(p(x_0 | x_t) ‖ p(x_0 | y)) in nats, exact and differentiable in x: (B, C, H, W) -> (B,).
 
@@ -62,7 +60,7 @@ def vml_loss(
 
 
 def simplified_loss(
-    x: Tensor, sigma: float, y: Tensor, operator: SpectralOperator, noise_std: float, prior: GaussianMixturePrior
+    x: Tensor, sigma: float, y: Tensor, operator: Operator, noise_std: float, prior: GaussianMixturePrior
 ) -> Tensor:
     """VML_S(x_t), (B,): without the covariance terms and without c. Arguments and errors as in `vml_loss`."""
     _require_noise(noise_std)
@@ -73,20 +71,20 @@ def simplified_loss(
 
 
 def simplified_gradient(
-    x: Tensor, sigma: float, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser
+    x: Tensor, sigma: float, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser
 ) -> Tensor:
     """∇VML_S = Jᵀ[(x − D)/σ² − Hᵀ(y − H D)/σ_y²], (B, C, H, W): one evaluation, one vector-Jacobian product.
 
     Arguments and errors as in `vml_loss`; the denoiser may be a network.
     """
     _require_noise(noise_std)
-    denoised, pull_back = denoiser.vjp(x, sigma)
+    denoised, vjp = denoiser.vjp(x, sigma)
     pull = operator.adjoint(y - operator.forward(denoised)) / noise_std**2
-    return pull_back((x - denoised) / sigma**2 - pull)
+    return vjp((x - denoised) / sigma**2 - pull)
 
 
 def covariance_terms(
-    x: Tensor, sigma: float, operator: SpectralOperator, noise_std: float, prior: GaussianMixturePrior
+    x: Tensor, sigma: float, operator: Operator, noise_std: float, prior: GaussianMixturePrior
 ) -> Tensor:
     """C = Tr(H Cov Hᵀ)/(2σ_y²) − Tr Cov/(2σ²), exact, (B,). Arguments and errors as in `vml_loss`."""
     _require_noise(noise_std)
@@ -100,13 +98,13 @@ def covariance_terms(
 def estimate_covariance_terms(
     x: Tensor,
     sigma: float,
-    operator: SpectralOperator,
+    operator: Operator,
     noise_std: float,
     denoiser: Denoiser,
-    rng: ImageNoise,
+    rng: Noise,
     probes: int = 16,
 ) -> Estimate:
-    """C of any denoiser by Hutchinson's estimator, Cov = σ² J: one evaluation, one product a probe.
+    """C of any denoiser by Hutchinson's estimator, Cov = σ² J: one evaluation, one product per probe.
 
     In the spectrum of H both traces have one diagonal weight, so that a probe serves both: with z of random signs,
     C = σ² E[(weight · z)ᵀ Vᵀ J V z].
@@ -127,19 +125,17 @@ def estimate_covariance_terms(
     if probes < 2:
         raise InputError(f"probes={probes} give no standard error", "ask for 2 or more")
     weight = _weight(sigma, operator, noise_std)
-    _, pull_back = denoiser.vjp(x, sigma)
+    _, vjp = denoiser.vjp(x, sigma)
     samples = []
     for left in reversed(range(probes)):
         z = torch.where(rng.randn_like(x) < 0, -1.0, 1.0).to(x.dtype)
-        product = operator.to_spectrum(pull_back(operator.from_spectrum(z), retain=left > 0))
+        product = operator.to_spectrum(vjp(operator.from_spectrum(z), retain=left > 0))
         samples.append(sigma**2 * (weight * z * product).flatten(1).sum(dim=1))
     drawn = torch.stack(samples)
     return Estimate(drawn.mean(dim=0), drawn.std(dim=0) / math.sqrt(probes))
 
 
-def loss_constant(
-    sigma: float, y: Tensor, operator: SpectralOperator, noise_std: float, prior: GaussianMixturePrior
-) -> Tensor:
+def loss_constant(sigma: float, y: Tensor, operator: Operator, noise_std: float, prior: GaussianMixturePrior) -> Tensor:
     """c = log p(y) + (m/2) log(2π σ_y²) − (n/2) log(2π σ²), (B,). Arguments and errors as in `vml_loss`."""
     _require_noise(noise_std)
     evidence = prior.posterior(y, operator, noise_std).log_evidence
@@ -148,8 +144,8 @@ def loss_constant(
     return evidence + rank * math.log(2 * math.pi * noise_std**2) / 2 - n * math.log(2 * math.pi * sigma**2) / 2
 
 
-def _weight(sigma: float, operator: SpectralOperator, noise_std: float) -> Tensor:
-    """s²/(2σ_y²) − 1/(2σ²), in the spectrum: what C weighs Cov's diagonal there with."""
+def _weight(sigma: float, operator: Operator, noise_std: float) -> Tensor:
+    """s²/(2σ_y²) − 1/(2σ²), the weight that C gives to the diagonal of Cov in the spectrum."""
     return operator.singular_values.square() / (2 * noise_std**2) - 1 / (2 * sigma**2)
 
 

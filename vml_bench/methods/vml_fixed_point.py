@@ -14,7 +14,7 @@ W = HᵀH (HᵀH + (σ_y²/σ²) I)⁻¹, so ‖R‖ ≤ 1:
 - 0 ≤ J ≤ I everywhere, that is Cov ≤ σ² I, as for every log-concave prior: ‖S‖ ≤ 1, the map is averaged and converges
   from anywhere to a solution, if there is one, for every 0 < η < 2. ‖I − ηA‖ ≤ |1 − η/2| + (η/2) ‖R‖ ‖S‖.
 - Locally, the spectral radius of I − ηA decides. Where J and HᵀH share an eigenvector, with eigenvalues j and s², the
-  error shrinks by 1 − ηa a step, a = (1 − w)(1 − j) + w j, w = s²σ²/(s²σ² + σ_y²). In the null space a = 1 − j, slow
+  error shrinks by 1 − ηa per step, a = (1 − w)(1 − j) + w j, w = s²σ²/(s²σ² + σ_y²). In the null space a = 1 − j, slow
   where σ is small against the prior's spread; where the data dominate a = j, slow where σ is large; a = ½ wherever
   j = ½. Hence the descent through noise levels: each coordinate has its turn.
 - Between modes J may exceed I, as Cov does σ² I. Where the data are silent, a < 0 there: the point is left, as a saddle
@@ -25,34 +25,23 @@ W = HᵀH (HᵀH + (σ_y²/σ²) I)⁻¹, so ‖R‖ ≤ 1:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
-from vml_bench.methods.steps import InnerLoop, next_level, preconditioned_direction, starting_point
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator
+from vml_bench.contract import Denoiser, Operator
+from vml_bench.methods.loop import InnerLoop, preconditioned_direction
+from vml_bench.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class VMLFixedPoint(InnerLoop):
     """At each noise level, K steps x ← x + η d (`preconditioned_direction`); then the move to the next.
 
-    One network evaluation a step, no vector-Jacobian product.
+    One network evaluation per step, no vector-Jacobian product.
     """
 
-    def restore(
-        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
-    ) -> Tensor:
-        """Restore y (B, *measurement) to images (B, C, H, W) in [-1, 1], not clipped."""
-        levels = self.schedule(denoiser)
-        x = starting_point(self.start, levels[0], y, operator, noise_std, rng)
-        for sigma, sigma_next in pairwise([*levels, 0.0]):
-            for _ in range(self.inner_steps):
-                denoised = denoiser(x, sigma)
-                d = preconditioned_direction(x, denoised, y, operator, noise_std, sigma)
-                x = x + self.step_size * d
-            x = next_level(x, denoised, sigma, sigma_next, self.move, denoiser, rng)
-        return x
+    def direction(
+        self, x: Tensor, sigma: float, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser
+    ) -> tuple[Tensor, Tensor]:
+        """D(x_t, σ) and d, both (B, C, H, W)."""
+        denoised = denoiser(x, sigma)
+        return denoised, preconditioned_direction(x, denoised, y, operator, noise_std, sigma)

@@ -13,34 +13,23 @@ centre.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-
 from torch import Tensor
 
-from vml_bench.denoiser import Denoiser
-from vml_bench.methods.steps import JacobianLoop, next_level, preconditioned_direction, starting_point
-from vml_bench.noise import ImageNoise
-from vml_bench.operators.base import SpectralOperator
+from vml_bench.contract import Denoiser, Operator
+from vml_bench.methods.loop import JacobianLoop, preconditioned_direction
+from vml_bench.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class VMLMAPPreconditioned(JacobianLoop):
     """At each noise level, K steps x ← x + η Jᵀ d (`preconditioned_direction`); then the move to the next.
 
-    One network evaluation and one vector-Jacobian product a step.
+    One network evaluation and one vector-Jacobian product per step.
     """
 
-    def restore(
-        self, y: Tensor, operator: SpectralOperator, noise_std: float, denoiser: Denoiser, rng: ImageNoise
-    ) -> Tensor:
-        """Restore y (B, *measurement) to images (B, C, H, W) in [-1, 1], not clipped."""
-        levels = self.schedule(denoiser)
-        x = starting_point(self.start, levels[0], y, operator, noise_std, rng)
-        for sigma, sigma_next in pairwise([*levels, 0.0]):
-            for _ in range(self.inner_steps):
-                denoised, pull_back = denoiser.vjp(x, sigma, self.jacobian)
-                d = preconditioned_direction(x, denoised, y, operator, noise_std, sigma)
-                x = x + self.step_size * pull_back(d)
-            x = next_level(x, denoised, sigma, sigma_next, self.move, denoiser, rng)
-        return x
+    def direction(
+        self, x: Tensor, sigma: float, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser
+    ) -> tuple[Tensor, Tensor]:
+        """D(x_t, σ) and Jᵀ d, both (B, C, H, W)."""
+        denoised, vjp = denoiser.vjp(x, sigma, self.jacobian)
+        return denoised, vjp(preconditioned_direction(x, denoised, y, operator, noise_std, sigma))

@@ -14,7 +14,7 @@ REMEMBERED_BYTES = 64_000_000
 
 
 class Remembered:
-    """x ↦ f(x), which gives again what it gave before for the same values, on a processor and without gradients.
+    """Memoises f by its input's values (CPU, no gradients).
 
     There a pass of a trunk is dear. LPIPS sends an original through it for every method, and `MetricSuite.features`
     a restoration that has just been scored. On a GPU a pass costs less than the look-up, and is done.

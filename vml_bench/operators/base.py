@@ -23,8 +23,8 @@ class SpectralOperator(ABC):
     Attributes:
         image_shape: (C, H, W) of the images it takes.
         singular_values: s ≥ 0, (C, H, W), or (B, C, H, W) where each image has its own; exactly 0 on
-            the null space, which takes in all below `svd.RANK_TOLERANCE` of the largest. An operator that
-            gives each image its own has none before `for_images`.
+            the null space, which includes all below `svd.RANK_TOLERANCE` of the largest. An operator that
+            gives each image its own has none until `for_images` is called.
     """
 
     image_shape: tuple[int, int, int]
@@ -47,7 +47,7 @@ class SpectralOperator(ABC):
         """U c: (B, C, H, W) -> (B, *measurement); entries outside the support of s are ignored."""
 
     def for_images(self, image_ids: Sequence[str], seed: int) -> Self:
-        """The operator for a batch of named images; differs from self only where images have masks of their own."""
+        """The operator for a batch of named images; it differs from self only if images have masks of their own."""
         return self
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
@@ -93,14 +93,14 @@ class SpectralOperator(ABC):
         return (self.measurement_to_spectrum(y) - self.singular_values * self.to_spectrum(x)).flatten(1).norm(dim=1)
 
     def observed(self, y: Tensor) -> Tensor:
-        """y as it can be measured: 0 where a measurement has places that nothing is measured at (masks)."""
+        """y with 0 wherever nothing is measured (masks)."""
         return y
 
     def measure(self, x: Tensor, noise_std: float, noise: Tensor) -> Tensor:
         """y = H x + σ_y n.
 
-        Noise outside the range of H, where H is blind, is part of y as it is of a real measurement; `residual`
-        and `measurement_to_spectrum` leave it out.
+        Noise outside the range of H is part of y, as in a real measurement; `residual` and
+        `measurement_to_spectrum` leave it out.
 
         Args:
             x: (B, C, H, W) in [-1, 1].
@@ -128,7 +128,7 @@ def divide_on_support(numerator: Tensor, denominator: Tensor, support: Tensor | 
 
 
 def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    """Return `image_shape` as three ints.
+    """Return `image_shape` as a tuple of three ints.
 
     Raises:
         InputError: it is not (C, H, W) of positive whole numbers.
@@ -140,7 +140,7 @@ def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def as_pair(name: str, value: float | Sequence[float]) -> tuple[float, float]:
-    """One number twice, or two numbers as they are.
+    """Return one number twice, or two numbers as they are.
 
     Raises:
         InputError: `value`, of the option `name`, is neither.

@@ -23,7 +23,7 @@ from vml_bench.operators.filters import check_taps
 from vml_bench.operators.svd import without_rounding
 
 STEPS = 2000
-"""Steps of the random walk that a motion kernel is drawn from."""
+"""Steps of the random walk that makes a motion kernel."""
 
 
 class CircularBlur(SpectralOperator):
@@ -113,8 +113,8 @@ def motion_kernel(taps: int, intensity: float, seed: int) -> Tensor:
     bounding box centred, is spread onto the grid bilinearly.
 
     The idea is Boracchi and Foi's ("Modeling the performance of image restoration from motion blur",
-    2012); the walk is ours. So the kernels are of DPS's and DAPS's kind (61 taps, intensity 0.5), not
-    the same ones, which those protocols draw unseeded.
+    2012); the walk is this project's own. The kernels therefore resemble those of DPS and DAPS (61 taps,
+    intensity 0.5) but are not the same: those protocols draw theirs unseeded.
 
     Args:
         taps: odd side of the kernel; the same seed gives the same path at any size.

@@ -16,7 +16,7 @@ PADDINGS = {
     "circular": "periodic",
     "renormalize": "taps beyond the edge dropped, the rest rescaled to the same sum (Pillow, torch's antialias)",
 }
-"""How an image goes on beyond its edge, and whose convention that is."""
+"""How an image continues beyond its edge, and whose convention that is."""
 
 
 def check_taps(taps: int) -> int:
@@ -48,7 +48,7 @@ def gaussian_taps(taps: int, std: float, truncate: float | None = None) -> Tenso
     """
     offsets = torch.arange(check_taps(taps), dtype=torch.float64) - taps // 2
     if not std > 0:
-        raise InputError(f"a Gaussian blur of std={std} is none", "give task.operator.std a positive number of pixels")
+        raise InputError(f"a Gaussian of std={std} is undefined", "give task.operator.std a positive number of pixels")
     weights = torch.exp(-0.5 * (offsets / std).square())
     if truncate is not None:
         if not truncate > 0:

@@ -1,4 +1,4 @@
-"""Denoising and inpainting: V = I, and each pixel is seen or is not.
+"""Denoising and inpainting: V = I, and each pixel is either seen or missing.
 
 A measurement has the image's shape and is 0 where the image is unseen.
 """
@@ -54,7 +54,7 @@ class Denoise(Mask):
 
 
 class InpaintHalf(Mask):
-    """One half of the image is missing; of an odd side, the smaller half.
+    """One half of the image is missing; the smaller half if the side is odd.
 
     Args:
         image_shape: (C, H, W).
@@ -62,7 +62,7 @@ class InpaintHalf(Mask):
         dtype: of the operator's tensors.
 
     Raises:
-        InputError: `missing` is none of these, or the side is one pixel long.
+        InputError: another `missing`, or a side that is one pixel long.
     """
 
     def __init__(self, image_shape: Sequence[int], missing: str = "right", dtype: torch.dtype = torch.float32) -> None:
@@ -104,9 +104,9 @@ class InpaintBox(Mask):
 
 
 class InpaintRandom(Mask):
-    """Random pixels are missing, all channels together, other pixels in each image.
+    """Random pixels are missing in all channels, different ones in each image.
 
-    An image's mask depends on the seed and its id alone (`vml_bench.noise.image_generator`, purpose
+    An image's mask depends only on the seed and its id (`vml_bench.noise.image_generator`, purpose
     "mask"), so `for_images` must be called before anything else.
 
     Args:
@@ -128,7 +128,7 @@ class InpaintRandom(Mask):
         self.image_shape = check_image_shape(image_shape)
         self.ratio = low, high = as_pair("ratio", ratio)
         if not 0 <= low <= high < 1:
-            raise InputError(f"ratio={ratio} is no fraction of missing pixels", "give task.operator.ratio from [0, 1)")
+            raise InputError(f"ratio={ratio} is not a fraction of missing pixels", "give task.operator.ratio in [0, 1)")
         if self._kept(high) == 0:
             raise InputError(f"ratio={ratio} leaves no pixel of {self.image_shape}", "lower task.operator.ratio")
         self._like = torch.empty(0, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Operators that act on rows and on columns apart: block averages, bicubic downsampling, separable blurs."""
+"""Operators that act on rows and columns separately: block averages, bicubic downsampling, separable blurs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Bicubic(SeparableOperator):
 
     Args:
         image_shape: (C, H, W).
-        factor: pixels of the image to one of the measurement, along a side.
+        factor: image pixels per measurement pixel, along a side.
         padding: "symmetric" as in DPS's and DAPS's Resizer and DDRM's SRConv, "renormalize" as in
             Pillow and `torch.nn.functional.interpolate(antialias=True)`, or another of `filters.PADDINGS`.
         dtype: of the operator's tensors.
@@ -134,7 +134,7 @@ class SeparableBlur(SeparableOperator):
         _, height, width = check_image_shape(image_shape)
         if not 0 <= zero_below < 1:
             raise InputError(
-                f"zero_below={zero_below} is no threshold", "give task.operator.zero_below a number in [0, 1)"
+                f"zero_below={zero_below} is not a threshold", "give task.operator.zero_below a number in [0, 1)"
             )
         factors = []
         for size, taps in ((height, vertical), (width, horizontal)):
@@ -190,7 +190,7 @@ def check_factor(image_shape: Sequence[int], factor: int) -> tuple[int, int]:
     """Return (H, W) of `image_shape`.
 
     Raises:
-        InputError: `factor` is no whole number of at least 1 that divides both.
+        InputError: `factor` is not a whole number of at least 1 that divides both.
     """
     _, height, width = check_image_shape(image_shape)
     if factor != int(factor) or factor < 1 or height % factor or width % factor:

@@ -1,4 +1,4 @@
-"""Singular value decompositions laid out on the image's own grid, and where their spectra end."""
+"""Singular value decompositions laid out on the image's own grid, truncated at numerical rank."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 RANK_TOLERANCE = 1e-6
 """Singular values below this fraction of the largest are set to exactly 0.
 
-They are rounding, or as good as it in float32: left in, the pseudo-inverse at σ_y = 0 would multiply
-rounding errors by 10⁶ and more. The operator *is* the one with these values gone, in `forward` too, so
-that all identities hold; it differs from the untruncated one by at most 10⁻⁶ of its norm.
+They are rounding errors, or indistinguishable from them in float32: kept, they would let the pseudo-inverse at
+σ_y = 0 multiply rounding errors by 10⁶ and more. The operator *is* the truncated one, in `forward` too, so that all
+identities hold; it differs from the untruncated one by at most 10⁻⁶ of its norm.
 """
 
 

@@ -35,15 +35,15 @@ ATTENTION: Modules = {"norm": ("group_norm",), "qkv": ("to_q", "to_k", "to_v"), 
 
 @dataclass(frozen=True)
 class ADMConfig:
-    """What an ADM UNet is made of; the rest (scale-shift norm, residual up- and downsampling) all of them share.
+    """The architecture of an ADM UNet; all share the rest (scale-shift norm, residual up- and downsampling).
 
     Attributes:
         image_size: side of the images, in pixels.
         channels: feature channels at full resolution.
         multipliers: channels of each level, in units of `channels`; each level halves the side.
-        res_blocks: residual blocks a level on the way down (one more on the way up).
-        attention: sides, in pixels, at which residual blocks are followed by self-attention.
-        head_width: channels an attention head.
+        res_blocks: residual blocks per level on the way down (one more on the way up).
+        attention: sides, in pixels, where self-attention follows each residual block.
+        head_width: channels per attention head.
         groups: groups of the group norms.
         learned_sigma: whether variances are predicted too, in as many further output channels.
     """
@@ -115,7 +115,7 @@ class ADMConfig:
 
 
 class ADMFormat:
-    """The tensors of an ADM checkpoint, and where each of them goes.
+    """The tensors of an ADM checkpoint, and where each goes.
 
     Args:
         config: the architecture.
@@ -160,7 +160,7 @@ class ADMFormat:
 def read_adm(config: ADMConfig, path: Path) -> nn.Module:
     """Read a checkpoint with ADM's tensor names into its `UNet2DModel`, in single precision.
 
-    The network takes the file's tensors over rather than copying them; a .pt file stays mapped, not read.
+    The network takes over the file's tensors instead of copying them; a .pt file stays memory-mapped.
 
     Raises:
         InputError: the file is broken, holds more than tensors, or differs from the architecture by a tensor.

@@ -1,4 +1,4 @@
-"""What the priors share."""
+"""What priors share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights on disk: read safely, and compared tensor by tensor with the network that they are for."""
+"""Reads weights safely, and compares them tensor by tensor with their network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from vml_bench.errors import InputError
 
@@ -23,22 +23,22 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """Read tensors and the JSON under the metadata key "config" of a safetensors file.
 
     Raises:
-        InputError: the file is missing, is no safetensors file, or carries no configuration.
+        InputError: the file is missing, is not a safetensors file, or carries no configuration.
     """
-    path = existing(path, "set prior.checkpoint to a file, or run `vml-bench train` to make one")
+    path = existing(path, "set prior.checkpoint to a file, or run `python -m vml_bench.train` to make one")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         tensors, config = load_file(path), json.loads(metadata["config"])
         if not isinstance(config, dict):
-            raise ValueError("the configuration is no object")
+            raise ValueError("the configuration is not an object")
     except (OSError, SafetensorError) as error:
         raise InputError(
             f"weight file {path} is not a whole safetensors file ({error})", "copy or train it again"
         ) from error
     except (KeyError, ValueError, RecursionError) as error:
         raise InputError(
-            f"weight file {path} carries no network configuration", "use a file written by `vml-bench train`"
+            f"weight file {path} carries no network configuration", "use a file written by `python -m vml_bench.train`"
         ) from error
     return tensors, config
 
@@ -47,20 +47,20 @@ def existing(path: str | Path, remedy: str) -> Path:
     """The path of a weight file.
 
     Raises:
-        InputError: there is none, or what is there is no file: a folder, a pipe, a device.
+        InputError: it does not exist, or is not a file but a folder, a pipe or a device.
     """
     path = Path(path)
     if not path.is_file():
-        found = "is no file" if path.exists() else "does not exist"
+        found = "is not a file" if path.exists() else "does not exist"
         raise InputError(f"weight file {path} {found}", remedy)
     return path
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Read a file of named tensors and nothing else: safetensors, or what `torch.save` wrote of a flat dictionary.
+    """Read a file that holds named tensors only: safetensors, or a flat dictionary that `torch.save` wrote.
 
     Pickles are read by torch's weights-only unpickler, which runs nothing; its zip files are mapped into
-    memory, so that only what is used of them is ever read. `torch.save` does not compress: a zip file with a
+    memory, so that only the parts in use are read. `torch.save` does not compress: a zip file with a
     compressed member is refused, for mapped it would be read as noise, and unpacked it could be of any size.
 
     Raises:
@@ -81,7 +81,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     odd = [_shown(name) for name, value in entries.items() if not (isinstance(name, str) and _is_plain(value))]
     if odd or not entries:
         raise InputError(
-            f"weight file {path} is no dictionary of floating-point tensors: it holds {_listed(odd) or 'nothing'}",
+            f"weight file {path} is not a dictionary of floating-point tensors: it holds {_listed(odd) or 'nothing'}",
             "set prior.checkpoint to a file of weights alone",
         )
     return entries
@@ -95,7 +95,7 @@ def _refuse_compressed(path: Path) -> None:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is a dense floating-point tensor whose numbers are at hand."""
+    """Whether a value is a dense floating-point tensor with its numbers in memory."""
     return (
         isinstance(value, Tensor)
         and value.is_floating_point()
@@ -106,7 +106,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _shown(name: object) -> str:
-    """A tensor's name as it can be printed; a name that is no text by its type."""
+    """A tensor's name in printable form; for a name that is not text, its type."""
     if not isinstance(name, str):
         return f"a name of type {type(name).__name__}"
     return "".join(character if character.isprintable() else "?" for character in name[:200])
@@ -127,7 +127,7 @@ def _why_unreadable(path: Path, error: Exception) -> tuple[str, str]:
 
 
 def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Compare the names and shapes of `tensors` with those a network needs, one for one.
+    """Compare the names and shapes of `tensors` with those that a network needs, one by one.
 
     Raises:
         InputError: any tensor is missing, unknown or of another shape; lists them.
@@ -145,16 +145,6 @@ def check_tensors(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str,
             f"checkpoint {source} does not fit the network: {_listed(sorted(faults))}",
             "set prior.checkpoint to the file this prior names",
         )
-
-
-def load_exactly(network: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Copy `tensors` into `network` if, and only if, names and shapes agree one for one.
-
-    Raises:
-        InputError: any tensor is missing, unknown or of another shape; lists them.
-    """
-    check_tensors({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, tensors, source)
-    network.load_state_dict(dict(tensors))
 
 
 def _listed(faults: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Priors whose denoiser, density, posterior and MAP are known in closed form: Gaussians and their mixtures.
 
-They are the ground truth that methods are tested against. With x_t = x_0 + σ n and x_0 ~ Σ_k w_k N(μ_k, Σ_k),
+They give the exact answers that methods are tested against. With x_t = x_0 + σ n and x_0 ~ Σ_k w_k N(μ_k, Σ_k),
 the noised density is Σ_k w_k N(μ_k, Σ_k + σ² I), and D and Cov[x_0 | x_t] are the usual Gaussian conditionals,
 averaged over the components' responsibilities. All is computed in the dtype of the parameters (float64 from the
 factories below) and returned in the dtype of x.
@@ -31,7 +31,7 @@ class GaussianMixturePrior(torch.nn.Module):
         sigma_min, sigma_max: range of σ that schedules use; D itself is exact at any σ ≥ 0.
 
     Raises:
-        InputError: shapes disagree, the weights are no distribution, or a covariance is not positive definite.
+        InputError: shapes disagree, the weights are not a distribution, or a covariance is not positive definite.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class GaussianMixturePrior(torch.nn.Module):
                 f"give means ({k}, {n}) and covariances ({k}, {n}, {n})",
             )
         if not bool((weights > 0).all()) or abs(float(weights.sum()) - 1) > 1e-6:
-            raise InputError(f"mixture weights {weights.tolist()} are no distribution", "give weights > 0 of sum 1")
+            raise InputError(f"mixture weights {weights.tolist()} are not a distribution", "give weights > 0 of sum 1")
         eigenvalues, eigenvectors = torch.linalg.eigh(covariances)
         if not bool((eigenvalues > 0).all()):
             raise InputError(
@@ -173,7 +173,7 @@ def random_mixture(
     Args:
         image_shape: (C, H, W).
         components: K ≥ 1.
-        seed: seed of means and bases.
+        seed: of means and bases.
         spread: standard deviation of the means' pixels.
         scale: standard deviation along the widest direction of a component.
         decay: exponent of the spectrum.

@@ -13,11 +13,11 @@ from vml_bench.priors.networks import published
 from vml_bench.priors.vp import VPPrior
 
 EARLIER = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-"""What diffusers called the layers of an attention block before its version 0.15."""
+"""What diffusers called the layers of an attention block before version 0.15."""
 
 
 def earlier_name(name: str) -> str:
-    """The name that a tensor bore in diffusers before 0.15; other tensors kept theirs."""
+    """A tensor's name in diffusers before 0.15; only those of attention blocks differed."""
     for now, then in EARLIER.items():
         name = name.replace(f".{now}.", f".{then}.")
     return name

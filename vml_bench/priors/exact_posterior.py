@@ -1,7 +1,7 @@
 """The exact posterior of a Gaussian mixture prior under a linear measurement: density, mean, samples, MAP.
 
-Everything happens in the operator's spectrum c = Vᵀ x, where the measurement is ȳ = s c + σ_y n, elementwise, and
-where at σ_y = 0 the observed coordinates (s > 0) are simply fixed at ȳ / s.
+All is computed in the operator's spectrum c = Vᵀ x, where the measurement is ȳ = s c + σ_y n, elementwise; at σ_y = 0
+the observed coordinates (s > 0) are simply fixed at ȳ / s.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vml_bench.operators.base import SpectralOperator, divide_on_support
 
 
 class Mixture(Protocol):
-    """What is asked of the prior: x_0 ~ Σ_k w_k N(μ_k, Σ_k) over flattened images of n = C·H·W numbers.
+    """What the posterior needs of its prior: x_0 ~ Σ_k w_k N(μ_k, Σ_k) over flattened images of n = C·H·W numbers.
 
     Attributes:
         image_shape: (C, H, W).
@@ -114,7 +114,7 @@ class ExactPosterior:
         """log p(x_0 = x | y), natural logarithm, (B, C, H, W) -> (B,).
 
         At σ_y = 0 it is the density on the affine set H x = y (Lebesgue measure there) at x's projection onto
-        that set, so that differences are differences in log prior after projecting; give the residual beside it.
+        that set, so that differences are differences in log prior after projection; report the residual beside it.
         """
         c = self._project(x.flatten(1).to(self._v) @ self._v)
         if self.noise_std == 0:

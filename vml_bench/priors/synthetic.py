@@ -1,4 +1,4 @@
-"""Checkpoints in the true format of a published network, filled with arbitrary numbers, for full-size dry runs.
+"""Checkpoints in a published network's exact format, filled with arbitrary numbers, for full-size dry runs.
 
     python -m vml_bench.priors.synthetic ffhq256 ffhq.pt
     vml-bench run prior=ffhq256 prior.checkpoint=ffhq.pt prior.synthetic=true …
@@ -82,7 +82,7 @@ def arbitrary_tensors(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> d
 
 
 def let_input_through(tensors: Mapping[str, Tensor], form: CheckpointFormat) -> None:
-    """Change a few of the tensors, in place, so that ε = x / rms(x) + a tenth of what the network says otherwise.
+    """Change a few of the tensors, in place, so that ε = x / rms(x) plus a tenth of the network's own output.
 
     The first 24 feature channels carry ±x, colour by colour, from the first convolution over the outermost
     skip connection to the last norm, where each pair is centred; SiLU(a) − SiLU(−a) = a gives x back.
@@ -132,7 +132,7 @@ def synthetic_prior(name: str, seed: int = 0) -> VPPrior:
 
 
 def write_synthetic(name: str, path: str | Path, seed: int = 0) -> Path:
-    """Write such a checkpoint, whole or not at all: safetensors by that suffix, else as `torch.save` does.
+    """Write a synthetic checkpoint, whole or not at all: as safetensors if the suffix says so, else by `torch.save`.
 
     Raises:
         InputError: no network of that name.
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: a network's name and the file to write."""
     parser = argparse.ArgumentParser(
         prog="python -m vml_bench.priors.synthetic",
-        description="Write a checkpoint in a published network's true format, filled with arbitrary numbers.",
+        description="Write a checkpoint in a published network's exact format, filled with arbitrary numbers.",
     )
     parser.add_argument("name", choices=published_names())
     parser.add_argument("path", type=Path, help=".pt, .bin or .safetensors")

@@ -23,8 +23,8 @@ class EDMPrior(nn.Module):
     """D(x, σ) = c_skip x + c_out F(c_in x, c_noise), with F a `diffusers.UNet2DModel`.
 
     c_skip = σ_d² / (σ² + σ_d²), c_out = σ σ_d / sqrt(σ² + σ_d²), c_in = 1 / sqrt(σ² + σ_d²) are EDM's.
-    The network is told log σ mapped to [0, 1000] over [sigma_min, sigma_max], the range for which
-    diffusers' sinusoidal embedding is made. Pixels are folded into channels by `patch` before the
+    The network receives log σ mapped from [sigma_min, sigma_max] to [0, 1000], the range that
+    diffusers' sinusoidal embedding is made for. Pixels are folded into channels by `patch` before the
     network and unfolded after it, as FFDNet does (arXiv 1710.04026): a quarter of the cost at patch 2.
 
     Args:
@@ -87,7 +87,7 @@ class EDMPrior(nn.Module):
 
 
 def shipped_checkpoint() -> Path:
-    """Where the weights that travel with the package lie."""
+    """The file of the weights that come with the package."""
     return Path(str(files("vml_bench.priors").joinpath(SHIPPED)))
 
 
@@ -95,7 +95,7 @@ def load_edm_prior(checkpoint: str | Path | None = None) -> EDMPrior:
     """Load a prior written by `EDMPrior.save`, in single precision, ready for inference.
 
     Args:
-        checkpoint: safetensors file; None is the photos64 prior that this package carries.
+        checkpoint: safetensors file; None is the photos64 prior that comes with this package.
 
     Raises:
         InputError: the file is missing, broken, or differs from its network by a tensor.
@@ -103,13 +103,13 @@ def load_edm_prior(checkpoint: str | Path | None = None) -> EDMPrior:
     path = Path(checkpoint) if checkpoint else shipped_checkpoint()
     tensors, config = read_safetensors(path)
     try:
-        with torch.device("meta"):  # a network costs no memory until its weights are known to fit it
+        with torch.device("meta"):  # a network costs no memory until its weights are known to fit
             prior = EDMPrior(**config)
     except Exception as error:  # what a configuration of any content raises is up to the network
         said = " ".join(str(error).split())
         raise InputError(
             f"the network that weight file {path} describes cannot be built ({said})",
-            "use a file written by `vml-bench train`",
+            "use a file written by `python -m vml_bench.train`",
         ) from error
     check_tensors({name: tuple(tensor.shape) for name, tensor in prior.network.state_dict().items()}, tensors, path)
     prior.network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)

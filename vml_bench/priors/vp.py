@@ -17,8 +17,8 @@ class VPPrior(nn.Module):
 
     A diffusion x_vp = sqrt(ᾱ_t) x_0 + sqrt(1 − ᾱ_t) n (Ho et al. 2020, arXiv:2006.11239, eq. 4) is
     x = x_vp / sqrt(ᾱ_t) = x_0 + σ n in the other frame, with σ(t) = sqrt((1 − ᾱ_t) / ᾱ_t) and
-    1 / sqrt(1 + σ²) = sqrt(ᾱ_t). D is therefore the DDPM's own estimate of x_0, at every integer t and, by
-    t(σ) interpolated linearly in log σ, between them. It is not clipped.
+    1 / sqrt(1 + σ²) = sqrt(ᾱ_t). D is therefore the DDPM's own estimate of x_0 at every integer t; between
+    them t(σ) is interpolated linearly in log σ. It is not clipped.
 
     Args:
         network: ε(x_vp, t); of more than C output channels the first C are ε (the rest are ADM's variances).
@@ -31,7 +31,7 @@ class VPPrior(nn.Module):
         sigmas: σ(0) < … < σ(T − 1), float64 on the CPU, (T,).
         sigma_min: σ(0).
         sigma_max: σ(T − 1).
-        checkpoint: the file that the network's weights came from; None where they came from none.
+        checkpoint: the file that the network's weights came from; None if they came from none.
     """
 
     def __init__(

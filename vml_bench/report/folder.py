@@ -1,11 +1,13 @@
-"""The report's folder: files appear whole, what has not changed is left alone, what is no longer part of it goes."""
+"""The report's folder: files appear whole, unchanged ones are left alone, and those no longer part of it removed."""
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,11 +17,11 @@ from vml_bench.files import replacing
 MANIFEST = "report.json"
 PLAIN = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,78}[a-z0-9_-])?")
 RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)|.*\.\.|.*\bx[0-9a-f]{10}$")
-"""Names that mean a device on some systems, whatever their suffix; that climb; that look like a hashed name."""
+"""Names of devices on some systems, whatever the suffix; names that climb; names that look hashed."""
 
 
 def safe_name(text: str) -> str:
-    """A file name for any text: itself where it is plain lower-case ASCII, else a readable rest of it and a hash.
+    """A file name for any text: the text itself if plain lower-case ASCII, else what is readable of it and a hash.
 
     Distinct texts get distinct names, on file systems that ignore case too; no name needs quoting in a URL.
     """
@@ -65,49 +67,34 @@ class ReportFolder:
         return path
 
     def file(self, name: str, source: Path, link: bool = False) -> Path:
-        """Bring a file in unless it is already here; returns its path.
+        """Copy or link a file unless it is already here; returns its path.
 
         Args:
             name: its name in the folder.
             source: the file.
-            link: share its bytes with the source through a hard link where the file system can, else copy them.
+            link: make it a hard link to the source if the file system can.
         """
         path = self.path / name
         self._written.add(name)
-        if _same(source, path):
+        if path.is_file() and filecmp.cmp(source, path):
             return path
         with replacing(path) as partial:
-            if not (link and _linked(source, partial)):
+            if link:
+                with suppress(OSError):
+                    os.link(source, partial)
+            if not partial.exists():
                 shutil.copy2(source, partial)
         return path
 
     def close(self) -> None:
-        """Remove what an earlier report wrote and this one did not, and the folders that this leaves empty."""
+        """Remove what an earlier report wrote and this one did not, with folders that become empty."""
         for name in set(self._earlier or ()) - self._written:
             path = self.path / name
             if self.path.resolve() not in path.resolve().parents:
                 continue
             path.unlink(missing_ok=True)
-            for folder in path.relative_to(self.path).parents[:-1]:
-                try:
+            with suppress(OSError):  # a folder that is not empty stays
+                for folder in path.relative_to(self.path).parents[:-1]:
                     (self.path / folder).rmdir()
-                except OSError:
-                    break
         self._earlier = sorted(self._written)
         self.text(MANIFEST, json.dumps({"files": self._earlier}, indent=0) + "\n")
-
-
-def _same(source: Path, path: Path) -> bool:
-    """Whether two files are one, or alike in size and time of change."""
-    if not path.is_file():
-        return False
-    a, b = source.stat(), path.stat()
-    return os.path.samestat(a, b) or (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
-
-
-def _linked(source: Path, target: Path) -> bool:
-    try:
-        os.link(source, target)
-    except OSError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""How a method's mark looks on the page: the shape and colour of its card, in a light and a dark theme."""
+"""A method's mark on the page: the shape and colour of its card, in a light and a dark theme."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SHAPES = {
     "P": ("cross", "M-1.7-5h3.4v3.3h3.3v3.4h-3.3v3.3h-3.4v-3.3h-3.3v-3.4h3.3z"),
     "X": ("x", "M-4.7-2.3L-2.3-4.7L0-2.4L2.3-4.7L4.7-2.3L2.4 0L4.7 2.3L2.3 4.7L0 2.4L-2.3 4.7L-4.7 2.3L-2.4 0z"),
 }
-"""Of each of `vml_bench.cards.MARKERS`, Plotly's name and a path within 6 of the origin."""
+"""For each of `vml_bench.cards.MARKERS`, Plotly's name and an SVG path within 6 units of the origin."""
 GROUNDS = (("#f3f3ee", 3.0), ("#1c1f24", 4.5))
-"""What lies behind marks where they stand out least, in the light and the dark theme, and the contrast that they must
-have: at least 3, which WCAG 2.2 asks of graphics."""
+"""The ground on which marks stand out least, in the light and the dark theme, and the contrast that they must have: at
+least 3, which WCAG 2.2 asks of graphics."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def mark(card: Card) -> Mark:
 
 
 def legible(colour: str, ground: str, least: float) -> str:
-    """The colour, no more darkened or lightened than it takes for a contrast to a ground; both "#rrggbb"."""
+    """The colour, darkened or lightened just enough to contrast with a ground; both "#rrggbb"."""
     aim = 0 if luminance(ground) > 0.5 else 255
     channels = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     for step in range(33):

@@ -1,4 +1,4 @@
-"""What the image browser of one problem needs: pictures brought into the report, and every image's scores."""
+"""What the image browser of one problem needs: pictures in the report's folder, and every image's scores."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pandas as pd
 from vml_bench.columns import Column, columns_of
 from vml_bench.identity import in_words
 from vml_bench.report.folder import ReportFolder, safe_name
+from vml_bench.report.tables import about
 from vml_bench.store import layout
 from vml_bench.store.runs import Run
+from vml_bench.text import number
 
 FURTHER = ("residual", "seconds")
 """Columns of every image that the browser shows behind its scores."""
@@ -26,12 +28,12 @@ def run_folder(run: Run) -> str:
 
 
 def browse(folder: ReportFolder, runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any] | None:
-    """Bring the pictures of one problem into the report.
+    """Copy or link the pictures of one problem into the report.
 
     Args:
         folder: the report.
         runs: its runs, in the leaderboard's order.
-        labels: how each is called.
+        labels: one per run.
 
     Returns:
         What the browser reads, ready for JSON; None where there is no picture. Pictures are named by their place in
@@ -67,12 +69,10 @@ def browse(folder: ReportFolder, runs: Sequence[Run], labels: Sequence[str]) -> 
     if all(len(one["missing"]) == len(ids) for one in restored):
         return None
     given = [
-        series("original", originals, runs[0].originals),
+        series("ground truth", originals, runs[0].originals),
         series("measurement", measurements, runs[0].measurements),
     ]
-    about = ("name", "title", "better", "digits", "significant", "unit")
-    scores = [{key: getattr(column, key) for key in about} for column in columns]
-    return {"ids": ids, "files": files, "scores": scores, "given": given, "restored": restored}
+    return {"ids": ids, "files": files, "scores": list(map(about, columns)), "given": given, "restored": restored}
 
 
 def _scores_of(runs: Sequence[Run]) -> list[Column]:
@@ -91,7 +91,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
 
 
 def _scores(run: Run, ids: Iterable[str], columns: Iterable[Column]) -> dict[str, Any]:
-    """Scores and status of each image; None, and "missing", where the run has not come to it."""
+    """Scores and status of each image; None and "missing" where the run has not reached it."""
     table = run.images.set_index("image_id").reindex(list(ids))
     status = table["status"].fillna("missing").tolist()
     scores = {c.name: [_finite(value) for value in table[c.name]] for c in columns if c.name in table}
@@ -99,8 +99,8 @@ def _scores(run: Run, ids: Iterable[str], columns: Iterable[Column]) -> dict[str
 
 
 def _finite(value: object) -> float | str | None:
-    """A value as JSON can carry it, six digits of it; infinities as text."""
-    number = float(pd.to_numeric(value, errors="coerce"))
-    if math.isnan(number):
+    """A value for JSON, to six digits; infinities as text, NaN as None."""
+    value = float(pd.to_numeric(value, errors="coerce"))
+    if math.isnan(value):
         return None
-    return float(f"{number:.6g}") if math.isfinite(number) else ("∞" if number > 0 else "−∞")
+    return float(f"{value:.6g}") if math.isfinite(value) else number(value, 0)

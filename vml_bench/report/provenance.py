@@ -1,4 +1,4 @@
-"""Where a number comes from: what a run's own files say of it, in a few lines and in full."""
+"""Where a number comes from: what a run's own files say about it, in a few lines and in full."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FILES = (layout.RECORD, layout.CONFIG)
 
 
 def bring(folder: ReportFolder, run: Run) -> dict[str, Any]:
-    """Copy what a run says of itself into the report, with its table of images as csv.
+    """Copy a run's record and configuration into the report, with its table of images as csv.
 
     Returns:
-        "command", what to type to do it again, or None; "facts", pairs of words; "files", the names of what was
+        "command", which runs it again, or None; "facts", pairs of words; "files", the names of what was
         copied; "texts", each file's text under its name; and "open", which of them is shown at once.
     """
     base = run_folder(run)
@@ -38,7 +38,7 @@ def bring(folder: ReportFolder, run: Run) -> dict[str, Any]:
 
 
 def _command(run: Run) -> str | None:
-    """What to type to do it again; None where the record does not know."""
+    """The command that runs it again; None where the record has none."""
     try:
         return again(run.record, run.results)
     except (KeyError, TypeError):  # a record that was handed around may say anything
@@ -53,7 +53,7 @@ def _facts(run: Run, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(date := record.get("date"), str):
         yield "date", date
     yield "problem", f"{run.problem.name} ({in_words(flat(run.problem.form))})"
-    yield "prior", run.prior or "none: the method asks for none"
+    yield "prior", run.prior or "none: the method uses no prior"
     yield "settings", in_words(run.all_settings) or "as configured"
     done = len(run.images)
     yield "images", f"{done} of {len(run.expected)}" if done < len(run.expected) else str(done)

@@ -1,4 +1,4 @@
-"""Leaderboards and comparisons as the page's templates take them: every text ready, every number beside its text."""
+"""Leaderboards and comparisons as the page's templates take them: texts ready to print, numbers beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from vml_bench.analysis.leaderboard.render import ARROWS, Block, interval, printed
 from vml_bench.analysis.published.compare import NOT_RUN
-from vml_bench.analysis.published.render import HEAD, table
+from vml_bench.analysis.published.render import HEAD, gathered, table
 from vml_bench.cards import Card
 from vml_bench.columns import BY_NAME, Column
 from vml_bench.store import layout
@@ -70,7 +70,7 @@ class Row:
 
     Attributes:
         method: its method.
-        label: the method and what is its own.
+        label: the method and what sets the run apart.
         hollow: whether its mark is an outline: another configuration of a method, or of this one.
         base: folder of its files in the report.
         n, diverged: number of its images, and of those among them without a usable result.
@@ -89,7 +89,7 @@ class Row:
 
     @property
     def words(self) -> str:
-        """What the label says behind the method's name."""
+        """The label without the method's name."""
         return self.label.removeprefix(self.method).removeprefix(" · ").strip()
 
     @property
@@ -121,13 +121,13 @@ class Task:
 
 @dataclass(frozen=True)
 class ClaimView:
-    """A published number and everything of ours that it can be set against.
+    """A published claim and all measured results that it can be compared with.
 
     Attributes:
         title, method, metric, value: what is claimed, in its source's words.
         known: further lines: who claims it, where, and what is left open.
         rows: by the names of `HEAD`, as printed.
-        run: whether anything of ours stands beside it.
+        run: whether any result stands beside it.
     """
 
     title: str
@@ -137,6 +137,11 @@ class ClaimView:
     known: list[str]
     rows: list[dict[str, str]]
     run: bool
+
+
+def about(column: Column) -> dict[str, object]:
+    """A column as the page's scripts take it."""
+    return {key: getattr(column, key) for key in ("name", "title", "better", "digits", "significant", "unit")}
 
 
 def headings(columns: list[Column], frame: pd.DataFrame) -> list[Heading]:
@@ -200,16 +205,13 @@ def _number(row: pd.Series, column: Column, rank: int, comparison: pd.DataFrame)
 
 
 def claims(comparison: pd.DataFrame) -> Iterator[ClaimView]:
-    """Published numbers one by one; of a task that was not run, one row stands for all conventions."""
+    """Published claims one by one; for a task that was not run, one row stands for all conventions."""
     for _, group in comparison.groupby("claim", sort=False):
         first = group.iloc[0]
-        waiting = group["verdict"] == NOT_RUN
-        joined = group[waiting].groupby("task", sort=False)["convention"].transform(", ".join)
-        names = group["convention"].where(~waiting, joined)
-        kept = group.assign(names=names).drop_duplicates(["task", "noise_std", "names", "method", "run"])
+        kept = gathered(group)
         printed_rows = [dict(zip(HEAD, cells, strict=True)) for cells in table(kept)]
-        for cells, convention in zip(printed_rows, kept["names"], strict=True):
-            cells["convention"] = ", ".join(_title(name) for name in convention.split(", "))
+        for cells in printed_rows:
+            cells["convention"] = ", ".join(BY_NAME[name].title for name in cells["convention"].split(", "))
         known = [f"{first['paper']} (here {first['methods']})", str(first["source"])]
         if first["open"]:
             known.append(f"The source does not say, so this page does not know: {first['open']}.")
@@ -222,9 +224,5 @@ def claims(comparison: pd.DataFrame) -> Iterator[ClaimView]:
             value=f"{first['published']:g}",
             known=known,
             rows=printed_rows,
-            run=not waiting.all(),
+            run=bool((group["verdict"] != NOT_RUN).any()),
         )
-
-
-def _title(convention: str) -> str:
-    return BY_NAME[convention].title

@@ -22,7 +22,7 @@ from vml_bench.report import provenance
 from vml_bench.report.folder import ReportFolder, safe_name
 from vml_bench.report.marks import mark
 from vml_bench.report.pictures import browse, run_folder
-from vml_bench.report.tables import ClaimView, Heading, Task, claims, headings, rows
+from vml_bench.report.tables import ClaimView, Heading, Task, about, claims, headings, rows
 from vml_bench.store import layout
 from vml_bench.store.runs import Run, datasets, each, select_runs
 
@@ -41,9 +41,9 @@ class Panel:
         notes: what a reader must know about the numbers.
         warnings: what is missing from them.
         headings: the leaderboard's columns.
-        tasks: its problems, a table each; empty where nothing was run.
-        cards: what is said of the methods in them, by name.
-        images: most images that a run has.
+        tasks: its problems, one table each; empty where nothing was run.
+        cards: the methods' cards, by name.
+        images: the largest number of images of any run.
         claims: what papers claim.
         csv: the leaderboard as a file; empty where nothing was run.
     """
@@ -71,7 +71,7 @@ def write_report(
 
     Args:
         results: the results folder.
-        dataset: only this one; default every one with runs, and those that papers claim something of.
+        dataset: only this one; default: all with runs, and those with published claims.
         out: the report's folder; default <results>/report.
         synthetic: whether runs whose images or weights are made up are shown, too.
 
@@ -105,7 +105,7 @@ def write_report(
 
 
 def _panel(folder: ReportFolder, results: Path, frame: pd.DataFrame, published: Published, synthetic: bool) -> Panel:
-    """Bring one data set's files into the report and say what the page shows of it."""
+    """Write one data set's files into the report; returns what the page shows of it."""
     dataset = frame.attrs["dataset"]
     key = safe_name(dataset)
     runs = {_place(run): run for run in select_runs(results, dataset, synthetic)[0]}
@@ -159,13 +159,13 @@ def _browser(folder: ReportFolder, runs: Sequence[Run], labels: Sequence[str], n
 
 
 def script(kind: str, key: str, content: dict[str, Any], folder: ReportFolder, name: str) -> None:
-    """Write data as a script that hands it to the page, for a page opened from disk may not fetch it."""
+    """Write data as a script that passes it to the page: a page opened from disk may not fetch files."""
     arguments = ", ".join(str(htmlsafe_json_dumps(part, allow_nan=False)) for part in (kind, key, content))
     folder.text(name, f"vml.put({arguments});\n")
 
 
 def _unrun(dataset: str, published: Published) -> Panel:
-    """A data set that papers claim something of and nothing was run on."""
+    """A data set with published claims and no runs."""
     views = list(claims(compare(published.about(dataset), None)))
     return Panel(dataset, safe_name(dataset), False, [], [], [], [], {}, 0, views)
 
@@ -196,6 +196,4 @@ def _page(panels: Sequence[Panel]) -> str:
 
 
 def _column(heading: Heading) -> dict[str, Any]:
-    column = heading.column
-    about = {key: getattr(column, key) for key in ("name", "title", "unit", "better", "digits", "significant")}
-    return about | {"arrow": heading.arrow, "label": heading.label}
+    return about(heading.column) | {"arrow": heading.arrow, "label": heading.label}

@@ -1,15 +1,15 @@
-"""How the network is computed: precision, memory layout, compilation; and what each choice changes.
+"""How the network is computed: precision, memory layout, compilation; and how much each choice changes.
 
 The default is exact single precision. Anything else is measured against it when the prior is built, and
-the difference stands in the run's record.
+the difference is kept in the run's record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
-from typing import Annotated, ClassVar
+from dataclasses import fields
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,36 +19,29 @@ from vml_bench.errors import InputError
 from vml_bench.files import sha256
 from vml_bench.identity import AsBefore
 from vml_bench.noise import ImageNoise
+from vml_bench.settings import settings
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PROBED = (0.05, 0.5, 5.0)
 """Noise levels at which a choice is measured, narrowed to the prior's range."""
 
 
-@dataclass(frozen=True)
+@settings
 class Compute:
-    """Options of the network's computation; all but the plain ones name a run, for they change its numbers a little.
+    """How to compute the network. Options that are not defaults enter a run's name, since they change numbers a little.
 
     Attributes:
         dtype: "float32", or "bfloat16" or "float16" for autocast of the network.
         channels_last: keep activations with channels innermost.
         compile: `torch.compile` the network, at its first pass.
-        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+        gradient_checkpointing: recompute activations in the backward pass instead of keeping them.
         tf32: let CUDA's float32 products and convolutions round their factors to TensorFloat-32.
-
-    Raises:
-        InputError: an unknown dtype.
     """
 
-    dtype: Annotated[str, AsBefore("float32")] = "float32"
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], AsBefore("float32")] = "float32"
     channels_last: Annotated[bool, AsBefore(False)] = False
     compile: Annotated[bool, AsBefore(False)] = False
     gradient_checkpointing: Annotated[bool, AsBefore(False)] = False
     tf32: Annotated[bool, AsBefore(False)] = False
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise InputError(f"compute.dtype={self.dtype} is unknown", f"choose among {', '.join(DTYPES)}")
 
     @property
     def exact(self) -> bool:
@@ -59,16 +52,16 @@ class Compute:
         """The autocast context of `dtype`; none for float32."""
         if self.dtype == "float32":
             return nullcontext()
-        return torch.autocast(device.type, dtype=DTYPES[self.dtype])
+        return torch.autocast(device.type, dtype=getattr(torch, self.dtype))
 
     def apply_globally(self) -> None:
-        """Set what torch keeps for the whole process: TF32 on or off."""
+        """Turn TF32 on or off, which torch does for the whole process."""
         torch.backends.cuda.matmul.allow_tf32 = self.tf32
         torch.backends.cudnn.allow_tf32 = self.tf32
 
 
 class NoPrior:
-    """In place of a prior, for a method that says that it needs none.
+    """Stands in for the prior of a method that needs none.
 
     Args:
         image_shape: (C, H, W) of the images.
@@ -87,7 +80,7 @@ class NoPrior:
         Raises:
             InputError: always.
         """
-        raise InputError("a method with needs_prior = False asks the denoiser", "remove that line from its class")
+        raise InputError("a method with needs_prior = False calls the denoiser", "remove that line from its class")
 
 
 class ComputedPrior:
@@ -96,10 +89,10 @@ class ComputedPrior:
     Args:
         prior: a learned prior (with `network`) or, if `compute` is exact, any.
         compute: the options.
-        device: where the prior lies.
+        device: where the prior is.
 
     Attributes:
-        origin: name and sha256 of the file that the weights came from; None where they came from none.
+        origin: name and sha256 of the file that the weights came from, None if they came from none.
         difference: for each probed σ, the relative L2 change of D and of Jᵀv against plain single
             precision; empty where the options are exact.
 

@@ -1,4 +1,4 @@
-"""Where a process computes: the device that a name means, a GPU of its own where there are several, its threads."""
+"""Where a process computes: which device, which GPU if there are several, and how many threads."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from filelock import FileLock, Timeout
 
 from vml_bench.errors import InputError
 
-_claims: list[FileLock] = []
-"""Locks that this process holds until it ends; a lock that is forgotten is released."""
+_held: list[FileLock] = []
+"""Locks that this process holds until it ends; one that is garbage-collected is released."""
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that a name means; "auto" is a GPU of this process' own (`claim_gpu`), Apple's, or the processor.
+    """The device that a name means; "auto" is a GPU of this process's own (`reserve_gpu`), Apple's, or the CPU.
 
     Raises:
         InputError: no such device here.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", claim_gpu())
+            return torch.device("cuda", reserve_gpu())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -38,13 +38,13 @@ def choose_device(name: str) -> torch.device:
 
 
 @cache
-def claim_gpu() -> int:
-    """Index of the GPU that this process computes on: the first that the fewest claims are on.
+def reserve_gpu() -> int:
+    """Index of the GPU that this process computes on: the first of those with the fewest reservations.
 
-    A claim is a kernel lock on a file in the temporary folder, held until the process ends, however it ends. The file
-    has the GPU's UUID in its name, so processes with different CUDA_VISIBLE_DEVICES mean the same GPU by it. Claims
-    are among one user's processes on one machine; a process with a `runner.device` of its own makes none. Where every
-    GPU is claimed, the process shares one and says so.
+    A reservation is a kernel lock on a file in the temporary folder, held until the process ends, however it ends. The
+    file is named by the GPU's UUID, so processes with different CUDA_VISIBLE_DEVICES mean the same GPU by it. Only one
+    user's processes on one machine see each other's reservations, and a process whose `runner.device` names a GPU makes
+    none. If every GPU is reserved, the process shares one and says so.
     """
     user = os.getuid() if hasattr(os, "getuid") else "gpus"  # Windows: its temporary folder is the user's own
     folder = Path(tempfile.gettempdir()) / f"vml-bench-{user}"
@@ -57,12 +57,12 @@ def claim_gpu() -> int:
                 lock.acquire(blocking=False)
             except Timeout:
                 continue
-            _claims.append(lock)
+            _held.append(lock)
             torch.cuda.set_device(index)
             if others:
-                print(f"every GPU is claimed: GPU {index} is shared with {others} more", file=sys.stderr, flush=True)
+                print(f"every GPU is reserved: GPU {index} is shared with {others} more", file=sys.stderr, flush=True)
             return index
-    raise AssertionError("unreachable: some claim is free")
+    raise AssertionError("unreachable: some lock is free")
 
 
 def gpus(fewest: int = 1) -> int:
@@ -78,6 +78,6 @@ def gpus(fewest: int = 1) -> int:
 
 
 def use_threads(threads: int | None) -> None:
-    """Let torch compute with so many threads on the processor; None: as many as it does already."""
+    """Let torch use this many CPU threads; None leaves the number as it is."""
     if threads is not None:
         torch.set_num_threads(threads)

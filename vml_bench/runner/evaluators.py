@@ -1,4 +1,4 @@
-"""Evaluators: they score restorations, as pictures as they are saved or by distances to an exact answer."""
+"""Evaluators score restorations: as saved pictures against the ground truth, or against an exact posterior."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from vml_bench.runner.trace import Trace
 from vml_bench.store.layout import OK, POSTERIOR, picture
 from vml_bench.store.store import Store
 
+COMPLETED = 64
+"""Rows to complete with further scores before they are written."""
 PNG_END = b"IEND\xaeB`\x82"
 """The name and the checksum of the last chunk of every PNG."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one cell on their way through it.
+    """A batch of one cell's images.
 
     Attributes:
         ids: image ids.
-        clean: (B, C, H, W) in [-1, 1], of the data set's dtype, as are operator and measurements.
+        clean: (B, C, H, W) in [-1, 1], in the data set's dtype, as are operator and measurements.
         operator: the task's operator, with these images' own masks.
         y: measurements, (B, *measurement).
     """
@@ -50,7 +52,7 @@ class Restoration:
     Attributes:
         images: (B, C, H, W), finite or not.
         residual: ‖y − H x‖, (B,).
-        expected: σ_y √rank(H), (B,) or (): the root mean square of ‖y − H x‖ for the true image and for posterior
+        expected: σ_y √rank(H), (B,) or (): the root mean square of ‖y − H x‖ for the ground truth and for posterior
             samples.
     """
 
@@ -79,42 +81,42 @@ def is_whole(png: Path) -> bool:
 
 
 class Evaluator(Protocol):
-    """Scores what a method restored, and keeps what the scores are about."""
+    """Scores what a method restored, and keeps what is scored."""
 
     def open(self) -> None:
-        """A start begins: see what is kept already."""
+        """Called when a run starts or goes on: see what is kept already."""
 
     def lost(self, image_ids: Sequence[str]) -> list[str]:
-        """Those of some finished images of which `prepare` kept something that is not there, or not whole, any more."""
+        """Those of the given, finished images for which something that `prepare` kept is missing or broken."""
 
     def prepare(self, batch: Batch) -> None:
         """Keep what is shared by all methods on these images."""
 
     def watched(self, prior: Prior) -> Prior:
-        """The prior as the method shall see it, batch by batch."""
+        """The prior as the method is to see it in this batch."""
 
     def healthy(self, batch: Batch, restoration: Restoration) -> list[bool]:
         """Which images did not diverge."""
 
     def score(self, batch: Batch, restoration: Restoration, kept: list[int]) -> tuple[list[dict[str, Any]], Features]:
-        """Score a batch: columns for each image, and the features of the images `kept`, those that did not diverge."""
+        """Score a batch: columns for each image, and features of the images `kept`, which did not diverge."""
 
     def complete(self, image_ids: Sequence[str]) -> None:
-        """Add the scores and features that rows of finished images lack; what was kept of them is enough for it."""
+        """Add the scores and features that the rows of finished images lack, from what was kept of them."""
 
     def conclude(self) -> None:
-        """Do what takes all images of the run; they are merged."""
+        """Do what needs all images of the run, which are merged by now."""
 
 
 class PictureEvaluator:
-    """Scores restorations as they are saved, against the originals, and keeps pictures of both and of measurements.
+    """Scores saved restorations against the ground truth, and keeps pictures of both and of the measurements.
 
     Args:
         metrics: the scores.
-        store: of the run.
-        originals: store of the data set's originals.
+        store: the run's.
+        originals: store of the data set's ground truth.
         measurements: folder of the problem's measurements.
-        digests: sha256 of each original's pixels, kept beside it.
+        digests: sha256 of each ground truth's pixels, kept beside it.
     """
 
     def __init__(
@@ -127,11 +129,11 @@ class PictureEvaluator:
         self._digests = digests
 
     def open(self) -> None:
-        """See which originals are kept already."""
+        """See which ground truth is kept already."""
         self._originals.open()
 
     def lost(self, image_ids: Sequence[str]) -> list[str]:
-        """Those without an original, its features or a measurement."""
+        """Those whose ground truth, its features or measurement is missing."""
         originals = set(self._originals.pending(image_ids, self._metrics.feature_names))
         return [image_id for image_id in image_ids if image_id in originals or not self._measured(image_id)]
 
@@ -139,7 +141,7 @@ class PictureEvaluator:
         return is_whole(picture(self._measurements, image_id))
 
     def prepare(self, batch: Batch) -> None:
-        """Keep originals (pictures and features) and measurements, each once for all methods."""
+        """Keep the ground truth (pictures and features) and measurements, once for all methods."""
         shown = batch.operator.picture(batch.y)
         for image_id, image in zip(batch.ids, shown, strict=True):
             if not self._measured(image_id):
@@ -157,7 +159,7 @@ class PictureEvaluator:
         return prior
 
     def healthy(self, batch: Batch, restoration: Restoration) -> list[bool]:
-        """Which images are finite, and no further from the measurement than a grey image is.
+        """Which images are finite and no further from the measurement than a grey image.
 
         The bound on ‖y − H x‖ is ‖Uᵀy‖ plus the noise's expected share.
         """
@@ -176,35 +178,41 @@ class PictureEvaluator:
         return _columns(scores, len(batch.ids)), by_image(features, [batch.ids[i] for i in kept])
 
     def complete(self, image_ids: Sequence[str]) -> None:
-        """Score saved pictures by the metrics and networks that were not asked for when they were made."""
+        """Score saved pictures with the metrics and networks that were not asked for when the run was made."""
         wanted = set(image_ids)
         rows = [row for row in self._store.rows() if row["image_id"] in wanted and row.get("status") == OK]
         featured = set(self._store.finished(image_ids, self._metrics.feature_names))
-        for row in rows:
-            image_id = row["image_id"]
-            lacking = [name for name in self._metrics.names if row.get(name) is None or row[name] != row[name]]
-            if not lacking and image_id in featured:
-                continue
-            saved = read_picture(self._store.picture(image_id))[None]
-            scores = self._metrics(saved, read_picture(self._originals.picture(image_id))[None], lacking)
-            features = {} if image_id in featured else self._metrics.features(saved)
-            added = {name: float(value) for name, value in scores.items()}
-            self._store.commit([{**row, **added}], by_image(features, [image_id]))
+        lacking = {
+            row["image_id"]: [name for name in self._metrics.names if row.get(name) is None or row[name] != row[name]]
+            for row in rows
+        }
+        todo = [row for row in rows if lacking[row["image_id"]] or row["image_id"] not in featured]
+        for start in range(0, len(todo), COMPLETED):
+            added, features = [], Features()
+            for row in todo[start : start + COMPLETED]:
+                image_id = row["image_id"]
+                saved, original = (read_picture(of.picture(image_id))[None] for of in (self._store, self._originals))
+                scores = self._metrics(saved, original, lacking[image_id])
+                added.append({**row, **{name: float(value) for name, value in scores.items()}})
+                if image_id not in featured:
+                    for network, vectors in self._metrics.features(saved).items():
+                        features.setdefault(network, {})[image_id] = vectors[0]
+            self._store.commit(added, features)
         self._store.merge()
 
     def conclude(self) -> None:
-        """Merge what was added to the originals."""
+        """Merge what was added to the ground truth."""
         self._originals.merge()
 
 
 class ExactEvaluator:
-    """Scores raw restorations against exact posteriors; their values are not confined to [-1, 1], so none is a picture.
+    """Scores raw restorations against exact posteriors; they are not pictures, as values are not confined to [-1, 1].
 
     Args:
         metrics: the scores.
         store: of the run.
-        images: the data set, several images a scene.
-        posterior: the exact posterior of what is measured of an image.
+        images: the data set, several images per scene.
+        posterior: gives the exact posterior for an image's measurement.
         seed: of the exact samples that restorations are compared with.
     """
 
@@ -219,7 +227,7 @@ class ExactEvaluator:
         self._trace: Trace | None = None
 
     def open(self) -> None:
-        """Nothing: the originals are drawn in closed form."""
+        """Nothing: the ground truth is drawn in closed form."""
 
     def lost(self, image_ids: Sequence[str]) -> list[str]:
         """None: nothing is kept."""
@@ -229,12 +237,12 @@ class ExactEvaluator:
         """Nothing: the images are drawn in closed form."""
 
     def watched(self, prior: Prior) -> Prior:
-        """The prior, or one that remembers where it is asked, if trajectories are kept."""
+        """The prior, or one that records its calls if trajectories are kept."""
         self._trace = Trace(prior) if self._metrics.trajectories else None
         return self._trace or prior
 
     def healthy(self, batch: Batch, restoration: Restoration) -> list[bool]:
-        """Which images are finite; scores are medians and distances that a wrong answer shall count in."""
+        """Which images are finite; a finite wrong answer must count in the scores."""
         return restoration.images.flatten(1).isfinite().all(dim=1).tolist()
 
     def score(self, batch: Batch, restoration: Restoration, kept: list[int]) -> tuple[list[dict[str, Any]], Features]:
@@ -255,7 +263,7 @@ class ExactEvaluator:
         """Nothing: every row has all scores against the posterior."""
 
     def conclude(self) -> None:
-        """Bring the table of scenes up to date with the images that did not diverge, from what is on disk alone."""
+        """Update the table of scenes with the images that did not diverge, only from what is on disk."""
         scenes: dict[str, list[str]] = {}
         for row in self._store.rows():
             if row.get("status") == OK:

@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of work: of the GPU's allocator, or of this process."""
+"""Peak memory of a piece of work: of the GPU's allocator, or of this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
-"""What torch's allocators say, where their error has no class of its own."""
+"""What torch's allocators say when their error has no class of its own."""
 
 
 def out_of_memory(error: BaseException) -> bool:

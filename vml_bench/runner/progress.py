@@ -1,4 +1,4 @@
-"""How far a sweep is: a line before each cell with its number, the total and the time that is left."""
+"""Progress of a sweep: one line before each cell, with its number, the total and the time left."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def clock(seconds: float) -> str:
 class SweepProgress(Callback):
     """Prints "cell 5 of 18 · 1:02 so far · about 3:20 left" to stderr before each cell of a sweep.
 
-    What is left is the mean time of the cells so far times the number of cells that remain; cells differ,
-    so it is a guide. Launchers that run cells in other processes print the number only.
+    The time left is the mean time per cell so far times the number of cells that remain: a rough guide, since cells
+    differ. Launchers that run cells in other processes print the number only.
     """
 
     def __init__(self) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-"""The folder that holds .git where this code is run from a checkout."""
+"""The folder that holds .git if this code is run from a checkout."""
 
 PACKAGES = ("vml-bench", "torch", "torchvision", "diffusers", "torchmetrics", "lpips", "clean-fid", "numpy", "scipy")
 
 
 def git_revision(checkout: Path = CHECKOUT) -> str:
-    """The commit this code was run from, "-dirty" behind it where files outside results/ differ from it.
+    """The commit that this code was run from, with "-dirty" appended if files outside results/ differ from it.
 
     Args:
         checkout: the folder that holds .git.
@@ -38,7 +38,7 @@ def git_revision(checkout: Path = CHECKOUT) -> str:
 
 
 def installed(package: str) -> str | None:
-    """The installed version of a package, None where it is not installed."""
+    """The installed version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

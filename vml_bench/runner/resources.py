@@ -1,4 +1,4 @@
-"""What cells of a sweep share: priors, metric networks and data sets, each built once in a process."""
+"""What cells of a sweep share: priors, metric networks and data sets, each built once per process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _built: dict[str, Any] = {}
 
 
 def build(config: DictConfig, what: str, *arguments: Any, **keywords: Any) -> Any:
-    """Instantiate a configuration node; what the user can mend surfaces as `InputError`.
+    """Instantiate a configuration node; what the user can fix surfaces as `InputError`.
 
     Args:
         config: node with a `_target_`.
@@ -43,7 +43,7 @@ def build_operator(config: DictConfig, image_shape: tuple[int, int, int], dtype:
 
 
 def shared(what: str, make: Callable[[], Any], *depends: DictConfig | torch.device) -> Any:
-    """What `make` builds, or what it built before for equal `depends`.
+    """Return what `make` builds, or what it built before for equal `depends`.
 
     Args:
         what: name of the thing.

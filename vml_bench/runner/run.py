@@ -31,10 +31,10 @@ def run_cell(config: DictConfig) -> Path:
     Raises:
         InputError: anything that the user has to mend; what is done stays done.
     """
-    return Run(assemble(config, given())).run()
+    return Runner(assemble(config, given())).run()
 
 
-class Run:
+class Runner:
     """One start of a cell.
 
     Args:

@@ -9,7 +9,7 @@ from vml_bench.errors import InputError
 
 
 def shard_of(image_ids: Sequence[str], shard: str | None) -> list[str]:
-    """The images of a shard "i/n": the i-th and every n-th after it; all of them where there is no shard.
+    """The images of a shard "i/n": the i-th and every n-th after it; all of them if there is no shard.
 
     Raises:
         InputError: `shard` is not i/n with 1 ≤ i ≤ n.
@@ -19,5 +19,5 @@ def shard_of(image_ids: Sequence[str], shard: str | None) -> list[str]:
     match = re.fullmatch(r"(\d+)/(\d+)", str(shard))
     first, step = (int(number) for number in match.groups()) if match else (0, 0)
     if not 1 <= first <= step:
-        raise InputError(f"runner.shard={shard} is no shard", "set it to i/n with 1 ≤ i ≤ n, such as runner.shard=1/4")
+        raise InputError(f"runner.shard={shard} is not a shard", "set it to i/n with 1 ≤ i ≤ n, such as 1/4")
     return list(image_ids[first - 1 :: step])

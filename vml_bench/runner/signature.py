@@ -1,22 +1,24 @@
-"""A configuration node against the signature of what it builds: names and types, before anything is built."""
+"""Checks a configuration node against the signature of what it builds: names, types and limits, before building."""
 
 from __future__ import annotations
 
-import collections.abc
 import inspect
+import json
 import pkgutil
 import re
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
+from vml_bench.settings import CONFIG, remedy
 
-SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+SCALARS = ("int_type", "float_type", "bool_type", "string_type", "none_required", "literal_error")
+"""Types of pydantic's findings on a node that no node can mend."""
 LARGEST = 2**63
 OURS = ("vml_bench", "baselines")
 TARGET = re.compile(r"_target_: *([\w.]+)")
@@ -32,7 +34,7 @@ def check_node(node: object, where: str) -> None:
         where: its key in the configuration, for errors.
 
     Raises:
-        InputError: it names nothing, or something that is not there, or an argument does not fit.
+        InputError: it names nothing that can be found, or an argument does not fit.
     """
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise InputError(f"{where} names nothing to build", f"give {where}._target_, or choose another configuration")
@@ -48,7 +50,7 @@ def check_node(node: object, where: str) -> None:
 
 
 def refuse_taken_name(target: Callable[..., Any], where: str) -> None:
-    """Refuse a method or operator from outside that is called as one of the project's: runs are named by that name.
+    """Refuse a method or operator from outside that has the name of one of the project's: runs are named by it.
 
     Raises:
         InputError: its class has the name of another.
@@ -64,22 +66,22 @@ def refuse_taken_name(target: Callable[..., Any], where: str) -> None:
 
 @lru_cache(maxsize=1)
 def taken_names() -> frozenset[str]:
-    """Names of all that the project's configuration builds."""
+    """Names of all classes and functions that the project's configuration builds."""
     texts = (file.read_text(encoding="utf-8") for file in config_dir().rglob("*.yaml"))
     return frozenset(target.rpartition(".")[2] for text in texts for target in TARGET.findall(text))
 
 
 def check_arguments(target: Callable[..., Any], given: Mapping[str, Any], where: str) -> None:
-    """Check the names of arguments, and their types where they are annotated.
+    """Check the names of arguments, and their types and limits where they are annotated.
 
     Raises:
-        InputError: an argument that is unknown or of another type, by its key.
+        InputError: names the key of an argument that is unknown or does not fit.
     """
     try:
         parameters = inspect.signature(target).parameters
         of_fields = not inspect.isclass(target) or is_dataclass(target)
-        hints = get_type_hints(target if of_fields else target.__init__)
-    except (TypeError, ValueError, NameError):  # a built-in, or an annotation that is there for readers alone
+        hints = get_type_hints(target if of_fields else target.__init__, include_extras=True)
+    except (TypeError, ValueError, NameError):  # a built-in, or an annotation meant only for readers
         return
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name, value in given.items():
@@ -91,42 +93,29 @@ def check_arguments(target: Callable[..., Any], given: Mapping[str, Any], where:
             if isinstance(item, Mapping) and "_target_" in item:
                 check_node(item, f"{where}.{name}.{i}")
         hint = hints.get(name, Any)
-        if not fits(value, hint):
-            raise InputError(f"{where}.{name}={value!r} does not fit", f"set it to {in_words(hint)}")
+        if wanted := misfit(value, hint):
+            raise InputError(f"{where}.{name}={value!r} does not fit", wanted)
 
 
-def fits(value: object, hint: Any) -> bool:
-    """Whether plain data can stand for an argument so annotated; True where the annotation is none of plain data's."""
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return any(fits(value, choice) for choice in get_args(hint))
+def misfit(value: object, hint: Any) -> str | None:
+    """What plain data should have been to stand for an argument so annotated; None where it fits.
+
+    It fits too where it is a node that may make the argument, or where the annotation is not one of plain data.
+    """
+    if any(isinstance(item, int) and abs(item) >= LARGEST for item in (value if isinstance(value, list) else [value])):
+        return "it must be within 64 bits"
+    try:
+        TypeAdapter(hint, config=CONFIG).validate_json(json.dumps(value), strict=True)  # JSON's lists are tuples too
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        return None if any(map(_for_the_build, details)) else remedy(details, hint)
+    except (PydanticUserError, NameError, NotImplementedError):  # the annotation is not one of plain data
+        return None
+    return None
+
+
+def _for_the_build(detail: Mapping[str, Any]) -> bool:
+    """Whether only building the argument can tell if it fits."""
+    value = detail["input"]
     is_node = isinstance(value, Mapping) and "_target_" in value
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
-    if hint in (str, Path):
-        return isinstance(value, str)
-    if hint in (bool, type(None)):
-        return isinstance(value, hint)
-    if origin in (tuple, list, collections.abc.Sequence):
-        kinds = get_args(hint)
-        if not isinstance(value, list):
-            return is_node
-        if origin is tuple and Ellipsis not in kinds:
-            return len(value) == len(kinds) and all(map(fits, value, kinds))
-        return all(fits(item, kinds[0]) for item in value)
-    if origin is collections.abc.Callable:
-        return is_node
-    return True
-
-
-def in_words(hint: Any) -> str:
-    """An annotation as a reader of the configuration knows it."""
-    if get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(map(in_words, get_args(hint))))
-    if get_origin(hint) in (tuple, list, collections.abc.Sequence):
-        return f"a list, of which each is {' or '.join(dict.fromkeys(map(in_words, get_args(hint))))}"
-    if get_origin(hint) is collections.abc.Callable:
-        return "a node with a _target_"
-    return SCALARS.get(hint, "a text" if hint is Path else "something else")
+    return detail["type"] == "needs_python_object" or (is_node and detail["type"] not in SCALARS)

@@ -1,4 +1,4 @@
-"""Where a method asks the denoiser on its way, and what it hears."""
+"""Records every denoiser call: x_t, σ, D(x_t, σ)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vml_bench.contract import Prior
 
 
 class Trace:
-    """A prior that remembers every evaluation; the method and its `Denoiser` notice nothing.
+    """A prior that records every evaluation; the method and its `Denoiser` do not notice.
 
     Args:
         prior: the prior that answers.
@@ -34,11 +34,11 @@ class Trace:
         return denoised
 
     def features(self, rows: list[int]) -> dict[str, np.ndarray]:
-        """What is kept of some images of the batch.
+        """The record of some images of the batch.
 
         Returns:
-            Of T evaluations (0 for a method that asks nothing) "sigma", (len(rows), T), and, evaluation by evaluation,
-            "asked" and "denoised", x_t and D(x_t, σ): (len(rows), T · C · H · W).
+            Of T evaluations (0 for a method that makes none): "sigma", (len(rows), T); and "asked" and "denoised",
+            x_t and D(x_t, σ), evaluation by evaluation: (len(rows), T · C · H · W).
         """
         return {
             "sigma": np.tile(self._sigmas, (len(rows), 1)),

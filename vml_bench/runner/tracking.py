@@ -1,4 +1,4 @@
-"""What a tracker is, and that its failure is never the run's."""
+"""What a tracker is; its failure never ends a run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 Row = dict[str, Any]
-"""An image's row, as a run's table has it."""
+"""The row of one image, as in a run's table."""
 
 
 class Tracker(Protocol):
-    """Follows one run after another.
+    """Follows one run after another. A subclass defines what it needs; the rest does nothing.
 
     Attributes:
         name: as in `tracker=…`.
-        remedy: what to do where it failed.
+        remedy: what to do if it fails.
     """
 
     name: str
@@ -35,24 +35,15 @@ class Tracker(Protocol):
         """The run has ended: all its images are done, or it was stopped (`failed`)."""
 
 
-class NoTracker:
+class NoTracker(Tracker):
     """Tracks nothing."""
 
     name = "none"
     remedy = ""
 
-    def start(self, folder: Path) -> None:
-        """Nothing."""
 
-    def images_done(self, rows: Sequence[Row]) -> None:
-        """Nothing."""
-
-    def finish(self, failed: bool) -> None:
-        """Nothing."""
-
-
-class Guarded:
-    """A tracker that says once, in a line on stderr, that it failed, and is silent from then on.
+class Guarded(Tracker):
+    """Passes everything on to a tracker; if that fails, says so once on stderr and passes nothing on any more.
 
     Args:
         tracker: the tracker.
@@ -90,7 +81,7 @@ def tracked(tracker: Tracker, folder: Path) -> Iterator[Guarded]:
 
     Args:
         tracker: the tracker.
-        folder: the run's, with configuration and record.
+        folder: the run's folder, with its configuration and record.
     """
     guarded = Guarded(tracker)
     guarded.start(folder)

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a cell's configuration, found before any compute is spent."""
+"""Finds what is wrong with a cell's configuration before anything is computed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vml_bench.errors import InputError
 from vml_bench.keys import RUNNER, check_unread
-from vml_bench.runner.signature import check_arguments, check_node
 from vml_bench.store import layout
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NOISE_STD = (1e-6, 1e3)
-"""Smallest and largest σ_y besides 0: below, images in [-1, 1] are known to single precision; above, not at all."""
+"""Smallest and largest σ_y besides 0: below it, images in [-1, 1] are known to single precision; above, not at all."""
 NODES = ("prior.model", "dataset.images", "task.operator", "method.sampler", "metrics", "tracker")
 
 
@@ -26,6 +25,7 @@ def validate(config: DictConfig) -> None:
         InputError: the first value that cannot be used.
     """
     from vml_bench.runner.compute import Compute
+    from vml_bench.runner.signature import check_arguments, check_node
 
     values = check_values(config)
     check_unread(config)
@@ -36,7 +36,9 @@ def validate(config: DictConfig) -> None:
 
 
 def check_values(config: DictConfig) -> dict[str, Any]:
-    """Check the values that the harness itself reads, without loading what it computes with; returns them resolved.
+    """Check the values that the harness itself reads, and return them resolved.
+
+    Nothing heavy is imported: neither torch nor pydantic, so that a bad value is refused in a fraction of a second.
 
     Raises:
         InputError: the first value that cannot be used.
@@ -54,7 +56,7 @@ def check_values(config: DictConfig) -> dict[str, Any]:
     noise_std = values["task"].get("noise_std")
     if not is_number(noise_std) or not (str(noise_std) in ("0", "0.0") or NOISE_STD[0] <= noise_std <= NOISE_STD[1]):
         raise InputError(
-            f"task.noise_std={noise_std} is no noise level",
+            f"task.noise_std={noise_std} is not a noise level",
             f"set task.noise_std to σ_y ≥ 0, images in [-1, 1]: 0, or {NOISE_STD[0]:g} to {NOISE_STD[1]:g}",
         )
     runner = values["runner"]
@@ -64,20 +66,20 @@ def check_values(config: DictConfig) -> dict[str, Any]:
         if key != "batch_size" and runner[key] is None:
             continue
         if not is_whole(runner[key]) or runner[key] < 1:
-            raise InputError(f"runner.{key}={runner[key]} is no number of {what}", f"set runner.{key} to 1 or more")
+            raise InputError(f"runner.{key}={runner[key]} is not a number of {what}", f"set runner.{key} to 1 or more")
     for key in ("results_dir", "device"):
         if not isinstance(runner[key], str) or not runner[key]:
-            raise InputError(f"runner.{key}={runner[key]!r} is no text", f"set runner.{key} to a text")
+            raise InputError(f"runner.{key}={runner[key]!r} is not text", f"give runner.{key} some text")
     if not is_whole(values.get("seed")) or abs(values["seed"]) >= 2**63:
-        raise InputError(f"seed={values.get('seed')} is no integer of 64 bits", "set seed to an integer")
+        raise InputError(f"seed={values.get('seed')} is not a 64-bit integer", "set seed to an integer")
     return values
 
 
 def check_name(name: object, group: str) -> None:
-    """Refuse a name that cannot be that of a folder among results.
+    """Refuse a name that cannot be a folder's among the results.
 
     Raises:
-        InputError: it would leave the results folder, or means something else there.
+        InputError: it would lead out of the results folder, or has another meaning there.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InputError(
@@ -89,10 +91,10 @@ def check_name(name: object, group: str) -> None:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is an int, and no bool."""
+    """Whether a value is an int but not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is an int or a float, and no bool."""
+    """Whether a value is an int or a float but not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

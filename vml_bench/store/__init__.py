@@ -1,7 +1,4 @@
-"""What runs leave on disk, and the one reader of it; written so that any process may stop and any other go on."""
+"""What runs leave on disk, and its one reader; written so that any process may stop and any other go on.
 
-from vml_bench.store.claims import Claims
-from vml_bench.store.parts import read_features, read_rows
-from vml_bench.store.store import Store
-
-__all__ = ["Claims", "Store", "read_features", "read_rows"]
+Nothing is imported here: a bad value on the command line is refused through `layout`, before torch is loaded.
+"""

@@ -10,7 +10,7 @@
         oracle.parquet                               one row per scene, against an exact posterior
         posterior.npz                                exact answers, where they are small enough to be drawn
         recon/<image>.png                            restorations
-        parts/, claims, .lock                        while processes work on it
+        parts/, locks, .lock                         while processes work on it
     originals/<dataset>/<images>/<image>.png         the images of a data set, with images.parquet and features.npz
     measurements/<dataset>/<task>/<problem>/<image>.png    what was measured of them
 
@@ -26,7 +26,7 @@ from vml_bench.files import replacing
 
 CONFIG, RECORD = "config.yaml", "run.json"
 TABLE, FEATURES, SCENES, POSTERIOR = "images.parquet", "features.npz", "oracle.parquet", "posterior.npz"
-PICTURES, PARTS, CLAIMS, LOCK, PROGRESS = "recon", "parts", "claims", ".lock", "progress.csv"
+PICTURES, PARTS, LOCKS, LOCK, PROGRESS = "recon", "parts", "locks", ".lock", "progress.csv"
 COMPLETED = "features_{network}.npz"
 """Features of a network that were computed after the run, from its pictures."""
 RUNS, ORIGINALS, MEASUREMENTS = "runs", "originals", "measurements"

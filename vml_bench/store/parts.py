@@ -35,7 +35,7 @@ class Part:
     """Rows of images and their features.
 
     Attributes:
-        rows: a row an image, "image_id" among its columns.
+        rows: one row per image, "image_id" among its columns.
         features: for each network (d,) by image id; an image need not have any.
     """
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from vml_bench.data.images import save_png
 from vml_bench.files import replacing, sha256
 from vml_bench.store import layout
-from vml_bench.store.claims import Claims
+from vml_bench.store.locks import ImageLocks
 from vml_bench.store.parts import (
     DAMAGED,
     Vectors,
@@ -63,7 +63,7 @@ class Store:
         self._seen: set[str] = set()
         self._merged: tuple[int, ...] = ()
         self._sha256: dict[str, str] = {}
-        self._claims: Claims | None = None
+        self._locks: ImageLocks | None = None
 
     def open(self) -> Store:
         """See what is on disk and bring it in order.
@@ -83,10 +83,10 @@ class Store:
         return self
 
     def close(self) -> None:
-        """Give up this process's claims."""
-        if self._claims is not None:
-            self._claims.close()
-            self._claims = None
+        """Give up this process's image locks."""
+        if self._locks is not None:
+            self._locks.close()
+            self._locks = None
 
     def __enter__(self) -> Store:
         return self.open()
@@ -137,12 +137,12 @@ class Store:
 
     def claim(self, image_ids: Sequence[str], size: int) -> list[str]:
         """Claim up to `size` images that are pending and that no other process works on; none if there are none."""
-        if self._claims is None:
-            self._claims = Claims(self.folder / layout.CLAIMS, self._order)
-        while taken := self._claims.take(self.pending(image_ids), size):
+        if self._locks is None:
+            self._locks = ImageLocks(self.folder / layout.LOCKS, self._order)
+        while taken := self._locks.take(self.pending(image_ids), size):
             self.refresh()  # another process may have finished them between our last look and our claim
             if done := self.finished(taken):
-                self._claims.release(done)
+                self._locks.release(done)
             if len(done) < len(taken):
                 return self.pending(taken)
         return []
@@ -156,7 +156,7 @@ class Store:
         return layout.picture(self._pictures, image_id)
 
     def commit(self, rows: Sequence[Mapping], features: Vectors) -> None:
-        """Add finished images, after their pictures, as a part; and give up the claims on them."""
+        """Add finished images, after their pictures, as a part; and give up the locks on them."""
         ids = [row["image_id"] for row in rows]
         with_hash = [{**row, "sha256": self._sha256.pop(row["image_id"], row.get("sha256", ""))} for row in rows]
         digest = hashlib.sha256("\n".join([*ids, *sorted(features)]).encode()).hexdigest()[:8]
@@ -164,8 +164,8 @@ class Store:
         write_part(self.folder / layout.PARTS / name, with_hash, features)
         self._learn(ids, features)
         self._seen.add(name)
-        if self._claims is not None:
-            self._claims.release(ids)
+        if self._locks is not None:
+            self._locks.release(ids)
         if len(part_files(self.folder)) >= MERGE_AT:
             self.merge()
 

@@ -104,7 +104,7 @@ def measure(case: Problem, setting: Setting) -> dict[str, object]:
 
 
 def run(images: int) -> pd.DataFrame:
-    """A row a setting and problem; the third task sees only the defaults and the untuned settings."""
+    """One row per setting and problem; the third task sees only the defaults and the untuned settings."""
     rows = []
     for shape, task, noise_std in product(SHAPES, TASKS, NOISE_STDS):
         case = problem(shape, task, noise_std, images)
@@ -126,7 +126,7 @@ def envelope(axis: Axes, rows: pd.DataFrame, colour: str, style: str, label: str
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Median gap against compute: a row a prior and task, a column a σ_y, a colour a method, a line style a move."""
+    """Median gap against compute: rows by prior and task, columns by σ_y, colours by method, lines by move."""
     places = list(product(["×".join(map(str, shape)) for shape in SHAPES], TASKS[:-1]))
     figure = Figure(figsize=(14, 3.1 * len(places)), dpi=130, layout="constrained")
     axes = figure.subplots(len(places), len(NOISE_STDS), sharex=True, sharey=True)

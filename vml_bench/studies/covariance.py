@@ -101,7 +101,7 @@ def starts(case: Problem, sigma: float) -> Tensor:
 
 
 def minimisers(case: Problem, sigma: float) -> pd.DataFrame:
-    """A row an image: how far D is between the two losses' minimisers and, in log posterior, from each to the MAP."""
+    """One row per image: distance of D between both losses' minimisers, and of each from the MAP in log posterior."""
     begin = starts(case, sigma)
     many = begin.shape[1]
     y = case.y.repeat_interleave(many, dim=0)
@@ -140,7 +140,7 @@ def measure(images: int) -> pd.DataFrame:
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a (σ_y, σ_t): medians, 90th percentiles and shares over images."""
+    """One row per (σ_y, σ_t): medians, 90th percentiles and shares over images."""
     values = [name for name in rows if name.endswith("distance") or "_gap_" in name]
     groups = rows.groupby(["noise_std", "sigma"], sort=True)
     summary = groups.agg(
@@ -156,7 +156,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(summary: pd.DataFrame) -> Figure:
-    """Gap to the MAP, and distance between the two minimisers, against σ_t: a column a σ_y."""
+    """Gap to the MAP, and distance between the two minimisers, against σ_t: one column per σ_y."""
     figure = Figure(figsize=(11, 9), dpi=150, layout="constrained")
     axes = figure.subplots(3, len(NOISE_STDS), sharex=True, sharey="row")
     floor = 1e-8

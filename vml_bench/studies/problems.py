@@ -77,7 +77,7 @@ def arguments(description: str, images: int) -> argparse.Namespace:
     """The command line of a study: `--out` and `--images`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, default=Path("results/studies"), help="folder of the table and figure")
-    parser.add_argument("--images", type=int, default=images, help="images a problem")
+    parser.add_argument("--images", type=int, default=images, help="images per problem")
     return parser.parse_args()
 
 

@@ -4,6 +4,6 @@ A tracker reads what the runner wrote to disk and the rows it hands over; nothin
 """
 
 from vml_bench.runner.tracking import NoTracker
-from vml_bench.tracker.csv_tracker import CSVTracker
+from vml_bench.tracker.progress import CSVTracker
 
 __all__ = ["CSVTracker", "NoTracker"]

@@ -1,61 +1,76 @@
-"""How far a run is, image by image: equal figures whether it is watched or read from disk afterwards."""
+"""How far a run is, image by image, and a CSV file of it: for `tail -f`, spreadsheets, machines without a network."""
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 
 from vml_bench.configuration import read_record
-from vml_bench.runner.tracking import Row
-from vml_bench.store import layout, read_rows
+from vml_bench.runner.tracking import Row, Tracker
+from vml_bench.store import layout
+from vml_bench.store.parts import read_rows
 
 CONSTANT = ("nfe", "vjp", "memory_mb")
-"""What hardly changes from image to image, and so has no running mean."""
-
-
-def rows_on_disk(folder: Path) -> list[Row]:
-    """The rows of a run's folder, none where no image is done yet."""
-    return read_rows(folder).to_dict("records")
-
-
-def images_wanted(folder: Path) -> int:
-    """How many images a run was asked for, by its record."""
-    return len(read_record(folder / layout.RECORD)["ids"])
+"""Columns that hardly change from image to image, and so get no running mean."""
 
 
 class Progress:
-    """Running figures of one run.
+    """Running figures of one run: the same whether it is watched or read from disk afterwards."""
 
-    Args:
-        rows: images that are done already.
-    """
-
-    def __init__(self, rows: Sequence[Row] = ()) -> None:
-        self.images = 0
-        self.diverged = 0
+    def __init__(self) -> None:
+        self.images = self.diverged = 0
         self._sums: dict[str, float] = {}
-        for row in rows:
-            self.add(row)
 
     def add(self, row: Row) -> dict[str, float]:
         """Count one more image.
 
         Returns:
-            `images` and `diverged`, so many so far; `nfe_per_second`, network evaluations of single images a second
-            in this image's batch; and the running mean of each number of a row over the images that did not
-            diverge. NaN where there is no value.
+            `images` and `diverged` so far; `nfe_per_second`, network evaluations of single images per second in this
+            image's batch; and the running mean of each number of a row over the images that did not diverge. NaN
+            where there is no value.
         """
+        good = row["status"] == layout.OK
         self.images += 1
-        self.diverged += row["status"] != layout.OK
-        numbers = {
-            name: float(value)
-            for name, value in row.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in CONSTANT
-        }
-        for name, value in numbers.items():
-            self._sums[name] = self._sums.get(name, 0.0) + (value if row["status"] == layout.OK else 0.0)
-        good = self.images - self.diverged
-        means = {name: self._sums[name] / good if good else math.nan for name in numbers}
+        self.diverged += not good
+        numbers = [name for name, value in row.items() if isinstance(value, (int, float)) and name not in CONSTANT]
+        for name in numbers if good else ():
+            self._sums[name] = self._sums.get(name, 0.0) + row[name]
+        count = max(self.images - self.diverged, 1)
+        means = {name: self._sums.get(name, math.nan) / count for name in numbers}
         speed = row["nfe"] / row["seconds"] if row["seconds"] else math.nan
         return {"images": self.images, "diverged": self.diverged, "nfe_per_second": speed, **means}
+
+
+class CSVTracker(Tracker):
+    """Appends one line per batch to a file in the run's folder; a run that goes on appends to the same file.
+
+    Columns: `time` (UTC) at which the batch was on disk, `wanted` images, then those of `Progress.add` after its
+    last image. A value that is not finite is left empty.
+    """
+
+    name = "csv"
+    remedy = f"Check that {layout.PROGRESS} in the run's folder can be written."
+
+    def start(self, folder: Path) -> None:
+        """Count the images that are done already."""
+        self._file = folder / layout.PROGRESS
+        self._wanted = len(read_record(folder / layout.RECORD)["ids"])
+        self._progress = Progress()
+        for row in read_rows(folder).to_dict("records"):
+            self._progress.add(row)
+
+    def images_done(self, rows: Sequence[Row]) -> None:
+        """Append a line."""
+        figures = [self._progress.add(row) for row in rows][-1]
+        printed = {name: f"{value:.6g}" if math.isfinite(value) else "" for name, value in figures.items()}
+        line = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), "wanted": self._wanted, **printed}
+        with open(self._file, "a+", newline="", encoding="utf-8") as file:
+            file.seek(0)
+            columns = next(csv.reader(file), None)  # an earlier start may have had other metrics
+            writer = csv.DictWriter(file, columns or list(line), extrasaction="ignore", lineterminator="\n")
+            if columns is None:
+                writer.writeheader()
+            writer.writerow(line)

@@ -1,49 +1,47 @@
-"""What is logged about a run or a published result, all of it from files."""
+"""What is logged about runs and published claims, all of it from files."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from vml_bench.analysis.leaderboard.aggregate import leaderboard_row
+from vml_bench.analysis.published.claims import METRICS, Claim, Published
 from vml_bench.columns import KEYS
 from vml_bench.configuration import read_config, read_record
-from vml_bench.files import sha256
-from vml_bench.identity import in_words
+from vml_bench.identity import in_words, name_of
 from vml_bench.runner.tracking import Row
 from vml_bench.store import layout
 from vml_bench.store.features import read_features
-from vml_bench.store.runs import Run, labels, run_of
+from vml_bench.store.runs import Problem, Run, labels, run_of
 
 COUNTS = ("n", "diverged")
-"""Those of a leaderboard's `KEYS` that a run came to; the others say which run it is."""
+"""The leaderboard `KEYS` that are results; the others say which run it is."""
 LEFT_OUT = ("ids", "files", "runner")
-"""Parts of a run's record that are as long as the data set, or stand in the configuration, too."""
-TAG = 64
-"""Letters that W&B allows a tag."""
-CIRCUMSTANCES = ("runner", "tracker", "experiment", "provenance")
-"""Parts of what is logged as configuration that say how a run was made and change none of its results."""
+"""Parts of a run's record that are as long as the data set, or repeat the configuration."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a logged run is about.
+    """What a W&B run is about and, once it is finished, what came of it.
 
     Attributes:
-        key: what tells it from all others.
-        name: shown in legends: the method and what is its own.
+        key: tells it from all others.
+        name: shown in legends: the method and its own settings.
         group: data set, task, noise level and problem: what may be compared.
         job_type: the method, or "published".
         config: the resolved configuration; as `run` its name, problem, prior and settings in words; and as `provenance`
             how it was made.
-        tags: the method's family, data set and task; "synthetic", where the numbers mean nothing.
+        tags: the method's family, data set and task; "synthetic" if the numbers mean nothing.
+        scores: by leaderboard column, those that have a value.
+        rows: one row per image.
+        panel: caption and picture of a few images.
     """
 
     key: tuple[str, ...]
@@ -51,62 +49,21 @@ class Subject:
     group: str
     job_type: str
     config: dict[str, Any]
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Original, measurement and restoration of one image, as far as there are pictures of them.
-
-    Attributes:
-        files: the pictures.
-        caption: what they are and what the image scored.
-    """
-
-    files: tuple[Path, ...]
-    caption: str
-
-    def strip(self) -> Image.Image:
-        """The pictures side by side, each as large as the first by nearest neighbour."""
-        tiles = [Image.open(file).convert("RGB") for file in self.files]
-        width, height = tiles[0].size
-        joined = Image.new("RGB", (width * len(tiles), height))
-        for position, tile in enumerate(tiles):
-            joined.paste(tile.resize((width, height), Image.Resampling.NEAREST), (position * width, 0))
-        return joined
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to.
-
-    Attributes:
-        scores: under the names of leaderboard columns, those that have a value.
-        rows: one row per image.
-        pictures: of a few images.
-    """
-
-    scores: dict[str, float]
+    tags: tuple[str, ...]
+    scores: dict[str, float] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    panel: list[tuple[str, Image.Image]] = field(default_factory=list)
 
-    def digest(self, subject: Subject) -> str:
-        """Sha256 of what would be logged, whoever computed it and however."""
-        told = {name: value for name, value in subject.config.items() if name not in CIRCUMSTANCES}
-        seen = [[picture.caption, *map(sha256, picture.files)] for picture in self.pictures]
-        content = json.dumps([told, self.scores, self.rows, seen], sort_keys=True, default=str)
-        return hashlib.sha256(content.encode()).hexdigest()
+    @property
+    def content(self) -> str:
+        """The name of its results by content, however and wherever they were computed."""
+        return name_of({"results": repr([self.config.get("published"), self.scores, self.rows])})
 
 
 def group_of(dataset: str, task: str, noise_std: float | None, problem: str | None = None) -> str:
     """The group of runs that compare: data set, task and, where they are known, σ_y and the problem's name."""
     noise = "" if noise_std is None else f" σ_y={noise_std:g}"
     return f"{dataset}/{task}{noise}" + (f" {problem}" if problem else "")
-
-
-def tags_of(*words: str) -> tuple[str, ...]:
-    """Words as W&B takes tags: each once, none empty or too long."""
-    return tuple(dict.fromkeys(word[:TAG] for word in words if word))
 
 
 def subject_of(folder: Path) -> Subject:
@@ -125,54 +82,79 @@ def subject_of(folder: Path) -> Subject:
         group=group_of(run.dataset, run.task, run.noise_std, run.problem.name),
         job_type=run.method,
         config={**config, "run": words, "provenance": provenance},
-        tags=tags_of(str(run.card.family), run.dataset, run.task, "synthetic" if run.synthetic else ""),
+        tags=(str(run.card.family), run.dataset, run.task, "synthetic" if run.synthetic else ""),
     )
 
 
-def outcome_of(run: Run, panel: int) -> tuple[Outcome, list[str]]:
-    """What a run came to, its scores by the leaderboard's own code.
+def finished(run: Run, panel: int) -> tuple[Subject, list[str]]:
+    """What a run is about and what came of it, by the leaderboard's own code; and the leaderboard's warnings about it.
 
     Args:
         run: the run, with at least one image.
-        panel: of how many images pictures are shown: the first ones, so that all methods show the same.
-
-    Returns:
-        The outcome, and the leaderboard's warnings about this run.
+        panel: number of images whose pictures are shown: the first ones, so that all methods show the same.
 
     Raises:
-        One of `vml_bench.store.runs.UNREADABLE`: the features of the originals are damaged.
+        One of `vml_bench.store.runs.UNREADABLE`: a picture, or the features of the ground truth, is damaged.
     """
     warnings: list[str] = []
     row = leaderboard_row(run, read_features(run.originals), warnings)
-    scores = {name: finite(value) for name, value in row.items() if name not in KEYS or name in COUNTS}
-    known = {name: value for name, value in scores.items() if value is not None}
+    scores = finite({name: value for name, value in row.items() if name not in KEYS or name in COUNTS})
     rows = run.images.to_dict("records")
-    return Outcome(known, rows, _pictures(run, rows[:panel])), warnings
+    return replace(subject_of(run.folder), scores=scores, rows=rows, panel=_panel(run, rows[:panel])), warnings
 
 
-def finite(value: Any) -> Any:
-    """The value; None for a float that JSON cannot carry."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def published(claims: Published, names: Iterable[str], problems: Collection[Problem]) -> Iterator[Subject]:
+    """What papers claim about data sets, once for each problem on disk that a claim could be about.
+
+    A claim stands in the group of each of its candidate tasks and of each problem that was run, at its own noise level
+    if its source states one. Its value stands under every leaderboard column that its metric could mean; what the
+    source leaves open is part of the configuration.
+    """
+    for name in names:
+        rows: dict[Claim, list[Claim]] = {}  # by row of a paper: claims that differ in the metric alone
+        for claim in claims.about(name):
+            row = replace(claim, methods=(), metric="", value=0.0, source="", open="", remark="")
+            rows.setdefault(row, []).append(claim)
+        for row, same in rows.items():
+            scores = {column: claim.value for claim in same for column in METRICS[claim.metric]}
+            for task in row.candidates:
+                run = {(p.noise_std, p.name) for p in problems if (p.dataset, p.task) == (name, task)}
+                meant = sorted(at for at in run if row.noise_std in (None, at[0]))
+                for noise_std, problem in meant or [(row.noise_std, None)]:
+                    group = group_of(name, task, noise_std, problem)
+                    yield Subject(
+                        key=("published", row.paper, row.method, row.dataset, row.task, str(row.images), group),
+                        name=f"{row.method}, published: {row.task}",
+                        group=group,
+                        job_type="published",
+                        config={
+                            "dataset": {"name": name},
+                            "task": {"name": task, "noise_std": noise_std},
+                            "method": {"name": row.method},
+                            "published": {claim.metric: asdict(claim) for claim in same},
+                        },
+                        tags=(name, task),
+                        scores=scores | ({"n": row.images} if row.images else {}),
+                    )
 
 
-def _pictures(run: Run, rows: Sequence[Row]) -> list[Picture]:
-    pictures = []
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that JSON can carry: neither NaN nor infinite."""
+    return {name: v for name, v in values.items() if v is not None and not (isinstance(v, float) and not isfinite(v))}
+
+
+def _panel(run: Run, rows: Sequence[Row]) -> list[tuple[str, Image.Image]]:
+    """Ground truth, measurement and restoration side by side, all as large as the first; a missing one is left out."""
+    panel = []
     for row in rows:
-        image_id = str(row["image_id"])
-        tiles = {
-            "original": run.original(image_id),
-            "measurement": run.measurement(image_id),
-            "restoration": run.picture(image_id),
-        }
-        there = {name: path for name, path in tiles.items() if path.is_file()}
-        if there:
-            caption = f"{image_id}: {', '.join(there)} · {_score(row)}"
-            pictures.append(Picture(tuple(there.values()), caption))
-    return pictures
-
-
-def _score(row: Row) -> str:
-    if row["status"] != layout.OK:
-        return str(row["status"])
-    known = (("psnr", "{:.2f} dB"), ("lpips_alex", "LPIPS {:.3f}"))
-    return " · ".join(form.format(row[name]) for name, form in known if name in row)
+        image_id, status = row["image_id"], row["status"]
+        places = {"ground truth": run.original, "measurement": run.measurement, "restoration": run.picture}
+        files = {name: place(image_id) for name, place in places.items()}
+        tiles = {name: Image.open(file).convert("RGB") for name, file in files.items() if file.is_file()}
+        if tiles:
+            size = next(iter(tiles.values())).size
+            strip = np.hstack([tile.resize(size, Image.Resampling.NEAREST) for tile in tiles.values()])
+            shown = [("psnr", "{:.2f} dB"), ("lpips_alex", "LPIPS {:.3f}")] if status == layout.OK else []
+            score = " · ".join(form.format(row[name]) for name, form in shown if name in row)
+            panel.append((f"{image_id}: {', '.join(tiles)} · {score or status}", Image.fromarray(strip)))
+    return panel

@@ -1,1 +1,1 @@
-"""The `photos64` prior: training, and the model card that measures it."""
+"""The `photos64` prior: how it is trained, and the model card that measures it."""

@@ -1,12 +1,13 @@
-"""How good the `photos64` prior is: its model card, against non-local means and total variation.
+"""`python -m vml_bench.train.card`: the model card of the `photos64` prior.
 
-Both rivals are scikit-image's. Their strengths are chosen on training crops (no flat ones, as in the
-test split), at each noise level, by mean PSNR over the grids below; the prior has nothing to choose.
-All three answers are clipped to [-1, 1] and scored on the test crops, noise seeded by crop.
+The prior denoises the test crops beside scikit-image's non-local means and total variation. Those are tuned by mean
+PSNR at each noise level, over the grids below, on training crops (without flat ones, like the test split); the prior
+has no setting to tune. All three results are clipped to [-1, 1]. The noise is seeded by crop.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,10 +22,11 @@ from tqdm import tqdm
 from vml_bench.data.images import save_png, to_uint8
 from vml_bench.data.photos import FLATTEST, PhotoCrops, TrainingCrops, activity
 from vml_bench.denoiser import Denoiser
+from vml_bench.errors import InputError
 from vml_bench.files import replacing, sha256
 from vml_bench.metrics.functional import psnr
 from vml_bench.noise import ImageNoise
-from vml_bench.priors.unet import EDMPrior, load_edm_prior
+from vml_bench.priors.unet import EDMPrior, load_edm_prior, shipped_checkpoint
 from vml_bench.schedule import EDMSchedule
 
 SIGMAS = (0.1, 0.2, 0.5, 1.0)
@@ -33,14 +35,14 @@ TV_GRID = {"weight": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0
 
 
 def non_local_means(noisy: np.ndarray, sigma: float, patch_size: int, patch_distance: int, h: float) -> np.ndarray:
-    """scikit-image's non-local means of (H, W, 3) with its noise correction; h counts in units of σ."""
+    """scikit-image's non-local means of (H, W, 3) with its noise correction; h in units of σ."""
     return denoise_nl_means(
         noisy, patch_size, patch_distance, h=h * sigma, sigma=sigma, fast_mode=True, channel_axis=-1
     )
 
 
 def total_variation(noisy: np.ndarray, sigma: float, weight: float) -> np.ndarray:
-    """scikit-image's colour total variation (Chambolle) of (H, W, 3); the weight counts in units of σ."""
+    """scikit-image's colour total variation (Chambolle) of (H, W, 3); the weight in units of σ."""
     return denoise_tv_chambolle(noisy, weight=weight * sigma, channel_axis=-1)
 
 
@@ -51,18 +53,18 @@ RIVALS: dict[str, tuple[Callable[..., np.ndarray], dict[str, tuple]]] = {
 
 
 def each(denoise: Callable[..., np.ndarray], noisy: Tensor, sigma: float, setting: dict) -> Tensor:
-    """Run an image-wise denoiser over (B, 3, H, W) in [-1, 1]."""
+    """Apply a denoiser of single images to (B, 3, H, W) in [-1, 1]."""
     results = [denoise(image.permute(1, 2, 0).numpy(), sigma, **setting) for image in noisy]
     return torch.from_numpy(np.stack(results)).permute(0, 3, 1, 2).float()
 
 
 def mean_psnr(image: Tensor, reference: Tensor) -> float:
-    """Mean PSNR in dB over the batch, the image clipped to [-1, 1] first."""
+    """Mean PSNR in dB over the batch, images clipped to [-1, 1]."""
     return float(psnr(image.clamp(-1, 1), reference).mean())
 
 
 def active_training_crops(count: int) -> Tensor:
-    """Training crops under the rule of the test crops, no flat ones: (count, 3, 64, 64) in [-1, 1]."""
+    """Training crops chosen as the test crops are, without flat ones: (count, 3, 64, 64) in [-1, 1]."""
     crops = TrainingCrops(torch.Generator().manual_seed(1))
     kept: list[Tensor] = []
     while len(kept) < count:
@@ -71,7 +73,7 @@ def active_training_crops(count: int) -> Tensor:
 
 
 def compare(prior: EDMPrior, sigmas: Sequence[float] = SIGMAS, tuning_crops: int = 24) -> pd.DataFrame:
-    """Mean PSNR on the test crops: a row a noise level, a column a denoiser, and the rivals' chosen settings."""
+    """Mean PSNR on the test crops, one row per noise level, one column per denoiser, and the rivals' settings."""
     crops = PhotoCrops("test")
     clean = torch.stack([crops.load(image_id) for image_id in crops.ids])
     tuning = active_training_crops(tuning_crops)
@@ -116,12 +118,10 @@ def sheet(images: Tensor, columns: int = 8) -> Tensor:
 
 
 def write_card(checkpoint: Path) -> Path:
-    """Write the model card (Markdown) and a sheet of samples beside a checkpoint.
-
-    How it was trained is told by <stem>_training.md beside the checkpoint, where there is such a file.
+    """Write the model card (Markdown) and a sheet of samples beside a checkpoint; returns the card's path.
 
     Args:
-        checkpoint: safetensors file of the prior.
+        checkpoint: safetensors file of the prior; <stem>_training.md beside it, if any, says how it was trained.
     """
     prior = load_edm_prior(checkpoint)
     history = checkpoint.with_name(f"{checkpoint.stem}_training.md")
@@ -155,7 +155,7 @@ Non-local means and total variation are scikit-image's, each tuned at each σ on
 
 {settings}
 
-h and weight count in units of σ. `vml-bench card` writes this page anew.
+h and weight are in units of σ. `python -m vml_bench.train.card` rewrites this page.
 
 ## Unconditional samples
 
@@ -165,3 +165,17 @@ h and weight count in units of σ. `vml-bench card` writes this page anew.
     with replacing(path) as partial:
         partial.write_text(card)
     return path
+
+
+def main() -> None:
+    """Measure the prior and write its card; an unreadable checkpoint is one line on stderr and exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m vml_bench.train.card", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, help="safetensors file; default: the shipped weights")
+    try:
+        print(f"wrote {write_card(parser.parse_args().checkpoint or shipped_checkpoint())}")
+    except InputError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

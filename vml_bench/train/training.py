@@ -1,12 +1,11 @@
 """Train the `photos64` prior: EDM's denoising loss on random crops of the training bands.
 
-Resumable at any time: a checkpoint holds network, averaged network, optimiser, random state and step.
+Resumable at any time: the checkpoint holds network, averaged network, optimiser, random state and step.
 """
 
 from __future__ import annotations
 
 import csv
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from vml_bench.data.photos import PhotoCrops, TrainingCrops
+from vml_bench.files import replacing
 from vml_bench.metrics.functional import psnr
 from vml_bench.noise import ImageNoise
 from vml_bench.priors.unet import EDMPrior
 
 WATCHED = (0.1, 0.2, 0.5, 1.0)
-"""Noise levels at which the tuning crops are denoised while training goes on."""
+"""Noise levels at which the tuning crops are denoised during training."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class TrainingConfig:
     """How the prior is trained.
 
     Attributes:
-        steps: optimiser steps in all; a checkpoint with fewer is continued.
-        batch_size: crops a step.
+        steps: optimiser steps in total; a checkpoint with fewer is continued.
+        batch_size: crops per step.
         learning_rate: Adam's, after the warm-up.
         warmup: steps of linear warm-up.
-        decay: last share of `steps` in which the rate falls linearly to zero.
+        decay: share of `steps`, at the end, over which the rate falls linearly to zero.
         ema: decay of the weight average, which is what is shipped.
         log_sigma_mean: mean of ln σ (EDM's P_mean).
         log_sigma_std: standard deviation of ln σ (EDM's P_std).
-        uniform_share: share of the noise levels drawn log-uniformly over the whole range instead, so
-            that the ends, where samplers start and finish, are trained too.
+        uniform_share: share of the noise levels drawn log-uniformly over the whole range instead, so that its ends,
+            where samplers start and finish, are trained too.
         bf16: run the network in bfloat16 autocast.
         every: steps between checkpoints.
-        seed: seed of crops and noise.
+        seed: of crops and noise.
     """
 
     steps: int = 16_500
@@ -85,28 +85,21 @@ def denoising_loss(prior: EDMPrior, clean: Tensor, sigma: Tensor, noise: Tensor,
 
 @torch.no_grad()
 def denoising_psnr(prior: EDMPrior, split: str, sigma: float) -> float:
-    """Mean PSNR in dB of D on a split's crops at one noise level, noise seeded by crop."""
+    """Mean PSNR in dB of D on a split's crops at one noise level, the noise seeded by crop."""
     crops = PhotoCrops(split)
     clean = torch.stack([crops.load(image_id) for image_id in crops.ids])
     noisy = clean + sigma * ImageNoise(0, crops.ids, "denoise").randn_like(clean)
     return float(psnr(prior(noisy, sigma), clean).mean())
 
 
-def save_state(path: Path, state: dict) -> None:
-    """Write a checkpoint whole or not at all."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
-
-
 def train(prior: EDMPrior, config: TrainingConfig, folder: Path, weights: Path) -> None:
-    """Train, or go on training, and write the averaged weights.
+    """Train, or continue from the checkpoint in `folder`, and write the averaged weights.
 
     Args:
         prior: the network, freshly initialised.
         config: see `TrainingConfig`.
-        folder: where checkpoint and log.csv are kept.
-        weights: safetensors file to write at each checkpoint and at the end.
+        folder: for checkpoint.pt and log.csv.
+        weights: safetensors file to write with each checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights.parent.mkdir(parents=True, exist_ok=True)
@@ -144,16 +137,15 @@ def train(prior: EDMPrior, config: TrainingConfig, folder: Path, weights: Path) 
             step += 1
             bar.update()
             if step % config.every == 0 or step == config.steps:
-                save_state(
-                    checkpoint,
-                    {
-                        "prior": prior.state_dict(),
-                        "averaged": averaged.state_dict(),
-                        "optimiser": optimiser.state_dict(),
-                        "generator": generator.get_state(),
-                        "step": step,
-                    },
-                )
+                state = {
+                    "prior": prior.state_dict(),
+                    "averaged": averaged.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "generator": generator.get_state(),
+                    "step": step,
+                }
+                with replacing(checkpoint) as partial:
+                    torch.save(state, partial)
                 averaged.module.save(weights)
                 row = [step, round(time.monotonic() - started), sum(losses) / len(losses)]
                 row += [round(denoising_psnr(averaged.module.eval(), "tune", sigma), 3) for sigma in WATCHED]

@@ -1,4 +1,4 @@
-"""What a check finds: a problem, which has a remedy, or a note, which needs none."""
+"""What a check finds: a defect, which has a remedy, or a note, which needs none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RERUN = "rerun"
 
 
 @dataclass(frozen=True)
-class Problem:
+class Defect:
     """Something on disk that is not what it should be.
 
     Attributes:
@@ -40,7 +40,7 @@ class Note:
     what: str
 
 
-Finding = Problem | Note
+Finding = Defect | Note
 
 
 def some(names: Iterable[str], shown: int = 3) -> str:

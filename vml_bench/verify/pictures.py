@@ -15,7 +15,7 @@ from vml_bench.identity import images_name
 from vml_bench.metrics.functional import psnr
 from vml_bench.store import layout
 from vml_bench.store.parts import table
-from vml_bench.verify.findings import Finding, Note, Problem, some
+from vml_bench.verify.findings import Defect, Finding, Note, some
 from vml_bench.verify.folder import Kept, read_picture
 
 TOLERANCE = 1e-3
@@ -41,14 +41,14 @@ def check_pictures(kept: Kept, originals: Kept | None = None) -> Iterator[Findin
         try:
             pixels = read_picture(file, digest, None if original is None else original.shape[1::-1])
         except InputError as error:
-            yield Problem(file, error.problem, remove=None if digest else kept.to_redo(image_id))
+            yield Defect(file, error.problem, remove=None if digest else kept.to_redo(image_id))
             continue
         stored = row.get("psnr")
         if original is not None and row["status"] == layout.OK and isinstance(stored, Real):
             found = float(psnr(from_uint8(pixels)[None], from_uint8(original)[None]))
             if not (found == stored or math.isclose(found, stored, rel_tol=0, abs_tol=TOLERANCE)):
                 what = f"has a PSNR of {found:.3f} dB against its original, its row says {stored:.3f}"
-                yield Problem(file, what, remove=kept.to_redo(image_id))
+                yield Defect(file, what, remove=kept.to_redo(image_id))
     if unlisted := sorted({file.stem for file in kept.pictures.glob("[!.]*.png")} - set(kept.rows.index)):
         yield Note(kept.pictures, f"has {len(unlisted)} without a row ({some(unlisted)}); they are done again")
 
@@ -62,15 +62,15 @@ def check_images(originals: Kept, needed: Iterable[str], whole: Sequence[str]) -
         whole: ids of all images of the data set; empty where no run was asked for all of them.
     """
     if missing := sorted(set(needed).difference(originals.rows.index)):
-        yield Problem(originals.folder, f"lacks {some(missing)}")
+        yield Defect(originals.folder, f"lacks {some(missing)}")
     pixels = originals.rows["pixels"].dropna().to_dict() if "pixels" in originals.rows else {}
     if unhashed := [image_id for image_id in originals.rows.index if not isinstance(pixels.get(image_id), str)]:
         file = table(originals.folder)
-        yield Problem(file, f"has no hash of the pixels of {some(unhashed)}", remove=file)
+        yield Defect(file, f"has no hash of the pixels of {some(unhashed)}", remove=file)
     images = SimpleNamespace(ids=whole, scene=str)  # a picture is a scene of its own
     if whole and pixels.keys() >= set(whole) and images_name(images, pixels) != originals.folder.name:
         what = "holds other images than it is named by: the hashes of their pixels make another name"
-        yield Problem(originals.folder, what, remove=originals.folder)
+        yield Defect(originals.folder, what, remove=originals.folder)
 
 
 def check_measurements(folder: Path) -> Iterator[Finding]:
@@ -79,4 +79,4 @@ def check_measurements(folder: Path) -> Iterator[Finding]:
         try:
             read_picture(file)
         except InputError as error:
-            yield Problem(file, error.problem, remove=file)
+            yield Defect(file, error.problem, remove=file)

@@ -7,7 +7,7 @@ from typing import Any
 
 from vml_bench.identity import flat, name_of, shown
 from vml_bench.store import layout
-from vml_bench.verify.findings import Finding, Problem
+from vml_bench.verify.findings import Defect, Finding
 from vml_bench.verify.folder import RunKept, Unreadable
 
 Differing = Iterator[tuple[str, Any, Any]]
@@ -18,13 +18,13 @@ def check_record(kept: RunKept) -> Iterator[Finding]:
     """The record is of the run that its folder is named by, and does not contradict itself."""
     file = kept.folder / layout.RECORD
     if isinstance(kept.run, Unreadable):
-        yield Problem(file, kept.run.reason)
+        yield Defect(file, kept.run.reason)
         return
     for key, said, fact in contradictions(kept):
         if said != fact:
-            yield Problem(file, f"says {key}={shown(said)}, the run is of {shown(fact)}")
+            yield Defect(file, f"says {key}={shown(said)}, the run is of {shown(fact)}")
     if len(set(kept.asked)) < len(kept.asked):
-        yield Problem(file, "lists an image twice")
+        yield Defect(file, "lists an image twice")
 
 
 def contradictions(kept: RunKept) -> Differing:
@@ -53,10 +53,10 @@ def check_config(kept: RunKept) -> Iterator[Finding]:
     """
     file = kept.folder / layout.CONFIG
     if isinstance(kept.config, Unreadable):
-        yield Problem(file, kept.config.reason)
+        yield Defect(file, kept.config.reason)
         return
     for key, said, fact in differing(kept.config, told_of_config(kept)):
-        yield Problem(file, f"says {key}={shown(said)}, the run is of {shown(fact)}")
+        yield Defect(file, f"says {key}={shown(said)}, the run is of {shown(fact)}")
 
 
 def told_of_config(kept: RunKept) -> dict[str, Any]:

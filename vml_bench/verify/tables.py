@@ -13,7 +13,7 @@ from vml_bench.data.ids import is_id
 from vml_bench.store import layout
 from vml_bench.store.features import completed_files
 from vml_bench.store.parts import features_file, read_merged_features, table
-from vml_bench.verify.findings import Finding, Note, Problem, some
+from vml_bench.verify.findings import Defect, Finding, Note, some
 from vml_bench.verify.folder import Kept, RunKept, Unreadable, attempt
 
 
@@ -21,15 +21,15 @@ def check_tables(kept: Kept) -> Iterator[Finding]:
     """Every table can be read, lists an image once, and by an id that names a file."""
     for file, part in kept.tables.items():
         if isinstance(part, Unreadable):
-            yield Problem(file, part.reason)
+            yield Defect(file, part.reason)
             continue
         ids = part.rows["image_id"]
         for image_id in dict.fromkeys(ids[ids.duplicated()]):
-            yield Problem(file, f"lists '{image_id}' twice", remove=kept.to_redo(image_id))
+            yield Defect(file, f"lists '{image_id}' twice", remove=kept.to_redo(image_id))
     for image_id in kept.rows.index:
         if not is_id(image_id):
             file = kept.table_of(image_id)
-            yield Problem(file, f"has the id {image_id!r}, which names no file", remove=file)
+            yield Defect(file, f"has the id {image_id!r}, which names no file", remove=file)
 
 
 def check_rows(kept: RunKept) -> Iterator[Finding]:
@@ -39,10 +39,10 @@ def check_rows(kept: RunKept) -> Iterator[Finding]:
     have, asked = set(kept.rows.index), kept.asked
     if missing := [image_id for image_id in asked if image_id not in have]:
         done = len(asked) - len(missing)
-        yield Problem(table(kept.folder), f"unfinished: {done} of {len(asked)}, without {some(missing)}")
+        yield Defect(table(kept.folder), f"unfinished: {done} of {len(asked)}, without {some(missing)}")
     for image_id in sorted(have.difference(asked)):
         what = f"has a row of '{image_id}', which the run was not asked for"
-        yield Problem(kept.table_of(image_id), what, remove=kept.to_redo(image_id))
+        yield Defect(kept.table_of(image_id), what, remove=kept.to_redo(image_id))
 
 
 def check_numbers(kept: RunKept) -> Iterator[Finding]:
@@ -54,11 +54,11 @@ def check_numbers(kept: RunKept) -> Iterator[Finding]:
     if not isinstance(kept.config, Unreadable):
         file = table(kept.folder)
         for name in (name for name in (*asked, "residual", *layout.EFFORT) if name not in numbers):
-            yield Problem(file, f"has no numbers '{name}'", remove=file)
+            yield Defect(file, f"has no numbers '{name}'", remove=file)
     for image_id, row in kept.rows.iterrows():
         if wrong := _wrong(row, [name for name in numbers if name not in (*layout.EFFORT, "residual")], asked):
             what = f"row of '{image_id}': {wrong}"
-            yield Problem(kept.table_of(image_id), what, remove=kept.to_redo(image_id))
+            yield Defect(kept.table_of(image_id), what, remove=kept.to_redo(image_id))
 
 
 def _wrong(row: pd.Series, scores: list[str], asked: list[str]) -> str:
@@ -89,17 +89,17 @@ def check_features(kept: Kept, needs: Mapping[str, Iterable[str]]) -> Iterator[F
     """
     file = features_file(kept.folder)
     if isinstance(kept.merged_features, Unreadable):
-        yield Problem(file, kept.merged_features.reason)
+        yield Defect(file, kept.merged_features.reason)
     for network, image_ids in needs.items():
         vectors = kept.features.get(network, {})
         if missing := [image_id for image_id in image_ids if image_id not in vectors]:
-            yield Problem(file, f"has no '{network}' of {some(missing)}")
+            yield Defect(file, f"has no '{network}' of {some(missing)}")
     for network, vectors in kept.features.items():
         if len({np.shape(vector) for vector in vectors.values()}) > 1:
-            yield Problem(file, f"has '{network}' of several lengths", remove=file)
+            yield Defect(file, f"has '{network}' of several lengths", remove=file)
         for image_id, vector in vectors.items():
             if image_id in kept.rows.index and not np.isfinite(vector).all():
-                yield Problem(file, f"has no finite '{network}' of '{image_id}'", remove=kept.to_redo(image_id))
+                yield Defect(file, f"has no finite '{network}' of '{image_id}'", remove=kept.to_redo(image_id))
 
 
 def check_completed_features(folder: Path, image_ids: Iterable[str]) -> Iterator[Finding]:
@@ -110,9 +110,9 @@ def check_completed_features(folder: Path, image_ids: Iterable[str]) -> Iterator
         mend = f"vml-bench leaderboard --features {network}"
         found = attempt(lambda file=file: read_merged_features(file))
         if isinstance(found, Unreadable):
-            yield Problem(file, found.reason, remove=file, mend=mend)
+            yield Defect(file, found.reason, remove=file, mend=mend)
         elif not all(np.isfinite(vector).all() for vector in found.get(network, {}).values()):
-            yield Problem(file, f"has no finite '{network}' of every image", remove=file, mend=mend)
+            yield Defect(file, f"has no finite '{network}' of every image", remove=file, mend=mend)
         elif missing := [image_id for image_id in image_ids if image_id not in found.get(network, {})]:
             yield Note(file, f"lacks {len(missing)} images; `{mend}` adds them")
 
@@ -127,12 +127,12 @@ def check_scenes(kept: RunKept) -> Iterator[Finding]:
         return
     scenes = attempt(lambda: pd.read_parquet(file))
     if isinstance(scenes, Unreadable):
-        yield Problem(file, scenes.reason)
+        yield Defect(file, scenes.reason)
         return
     if lacking := [name for name in ("scene", "repeats", "sw2", "mean_error") if name not in scenes]:
-        yield Problem(file, f"lacks the column {lacking[0]}", remove=file)
+        yield Defect(file, f"lacks the column {lacking[0]}", remove=file)
         return
     if scenes["scene"].duplicated().any() or dict(zip(scenes["scene"], scenes["repeats"], strict=True)) != repeats:
-        yield Problem(file, "does not have the scenes and repeats of the rows")
+        yield Defect(file, "does not have the scenes and repeats of the rows")
     if not np.isfinite(scenes[["sw2", "mean_error"]]).all(axis=None):
-        yield Problem(file, "has scores that are no numbers", remove=file)
+        yield Defect(file, "has scores that are no numbers", remove=file)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from vml_bench.errors import InputError
 from vml_bench.runner.command import again, limited
 from vml_bench.store import layout
-from vml_bench.verify.findings import RERUN, Finding, Note, Problem, some
+from vml_bench.verify.findings import RERUN, Defect, Finding, Note, some
 from vml_bench.verify.folder import Kept, RunKept, Unreadable, attempt
 from vml_bench.verify.pictures import check_images, check_measurements, check_pictures
 from vml_bench.verify.record import check_config, check_record
@@ -55,9 +55,9 @@ class Checked:
     originals: int = 0
 
     @property
-    def problems(self) -> list[Problem]:
+    def defects(self) -> list[Defect]:
         """What has to be mended."""
-        return [finding for finding in self.findings if isinstance(finding, Problem)]
+        return [finding for finding in self.findings if isinstance(finding, Defect)]
 
 
 @dataclass
@@ -194,12 +194,12 @@ def check_leftovers(folder: Path) -> Iterator[Note]:
 
 
 def mending(checked: Checked, results: Path) -> list[str]:
-    """What to do about the problems of a folder, as lines for a shell."""
-    problems = checked.problems
-    lines = [f"# {checked.label}: {len(problems)} problem{'s' * (len(problems) > 1)}"]
-    for file in dict.fromkeys(problem.remove for problem in problems if problem.remove):
+    """What to do about the defects of a folder, as lines for a shell."""
+    defects = checked.defects
+    lines = [f"# {checked.label}: {len(defects)} defect{'s' * (len(defects) > 1)}"]
+    for file in dict.fromkeys(defect.remove for defect in defects if defect.remove):
         lines.append(shlex.join(["rm", *(["-r"] if file.is_dir() else []), str(file)]))
-    for mend in dict.fromkeys(problem.mend for problem in problems):
+    for mend in dict.fromkeys(defect.mend for defect in defects):
         if mend != RERUN:
             lines.append(f"{mend} {shlex.join(['--results', str(results), '--dataset', checked.dataset])}")
         else:
@@ -208,16 +208,16 @@ def mending(checked: Checked, results: Path) -> list[str]:
 
 
 def summary(checked: Iterable[Checked]) -> str:
-    """How much was checked, and how many problems there are, in one line."""
+    """How much was checked, and how many defects there are, in one line."""
     checked = list(checked)
     images = [of.images for of in checked if of.images is not None]
-    problems, findings = sum(len(of.problems) for of in checked), sum(len(of.findings) for of in checked)
+    defects, findings = sum(len(of.defects) for of in checked), sum(len(of.findings) for of in checked)
     counted = {
         "run": len(images),
         "image": sum(images),
         "original": sum(of.originals for of in checked),
-        "problem": problems,
-        "note": findings - problems,
+        "defect": defects,
+        "note": findings - defects,
     }
     runs, rows, originals, ill, notes = (f"{n or 'no'} {what}{'s' * (n != 1)}" for what, n in counted.items())
     return f"{runs}, {rows}, {originals} checked: {ill}, {notes}"

@@ -1,1 +1,1 @@
-"""Published weights and data: what there is, where it comes from, how it gets here whole."""
+"""Published weights and data: what exists, where it comes from, and how it is fetched and verified."""

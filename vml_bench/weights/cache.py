@@ -1,4 +1,4 @@
-"""The folder in which fetched weights lie."""
+"""The cache folder for fetched weights."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import platformdirs
 
 
 def cache_dir() -> Path:
-    """Folder of fetched weights: $VML_BENCH_CACHE, else the user's cache folder of the platform."""
+    """$VML_BENCH_CACHE, else the platform's cache folder for the user."""
     return Path(os.environ.get("VML_BENCH_CACHE") or platformdirs.user_cache_dir("vml-bench"))

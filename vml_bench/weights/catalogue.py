@@ -1,8 +1,8 @@
-"""Every source of weights and data: what may be fetched without an account, and what has to be got by hand.
+"""What every target needs: weights that can be fetched without an account, and data sets that a person has to get.
 
-A sha256 stands here only where it was published, or found alike in several independent places; else None, and the
-hash of the first download is kept in the lock file. Sizes follow the same rule; `about` is what the number of
-parameters comes to, and serves to check disk space and to refuse what cannot be the file.
+A sha256 or an exact size stands here only if it was published, or found alike in several independent places. The hash
+of any other file is recorded in lock.json on first use. `about` follows from the number of parameters; it serves to
+check disk space and to refuse what cannot be the file.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Weights:
     """Weights that can be fetched without an account.
 
     Attributes:
-        name: what `vml-bench fetch` calls it.
-        what: what it is, in a few words.
-        licence: under which licence it is published.
+        name: their name in `vml-bench fetch`.
+        what: a short description.
+        licence: the licence under which they are published.
         sources: (URL, file name in the cache folder), the preferred one first.
-        about: size in bytes, roughly.
-        size: size in bytes, exactly, where it is known.
-        sha256: its sha256, or as many of the first digits as are published; None where none is.
-        aliases: further names under which the same weights may lie in the cache folder, placed by hand.
+        about: approximate size in bytes.
+        size: exact size in bytes, where known.
+        sha256: the published sha256, or its first digits if only those are published; None if neither is.
+        aliases: other file names accepted for a copy placed by hand.
     """
 
     name: str
@@ -42,21 +42,21 @@ class Weights:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the file in the cache folder, the one to look for first in front."""
+        """File names in the cache folder, in the order in which they are looked for."""
         return (*self.aliases, *(file for _, file in self.sources))
 
     def found(self, folder: Path) -> Path | None:
-        """The first of `files` that lies in a folder."""
+        """The first of `files` that exists in a folder."""
         return next((folder / file for file in self.files if (folder / file).is_file()), None)
 
 
 @dataclass(frozen=True)
 class Perceptual:
-    """LPIPS's trunks, which come through pip (see `vml_bench.weights.lpips`), so pip's own index settings count.
+    """LPIPS's trunks. They come through pip (see `vml_bench.weights.lpips`), with the user's own index settings.
 
     Attributes:
-        nets: what `lpips.LPIPS` calls them.
-        files: their names in the cache folder, in that order.
+        nets: their names in `lpips.LPIPS`.
+        files: their file names in the cache folder, in the same order.
     """
 
     name: str = "lpips"
@@ -67,21 +67,21 @@ class Perceptual:
     files: tuple[str, ...] = ("lpips-alex.safetensors", "lpips-vgg.safetensors")
 
     def found(self, folder: Path) -> Path | None:
-        """The folder, if all files lie in it."""
+        """The folder, if all files exist in it."""
         return folder if all((folder / file).is_file() for file in self.files) else None
 
 
 @dataclass(frozen=True)
 class ByHand:
-    """A data set whose licence has to be accepted by a person.
+    """A data set whose licence a person has to accept.
 
     Attributes:
-        name: its name as in conf/dataset.
-        what: what it is.
-        licence: the terms to be accepted.
-        about: size in bytes of what the default configuration uses.
-        get: where it is to be had.
-        put: what to put where, relative to the data folder ($VML_BENCH_DATA, else data).
+        name: its name in conf/dataset.
+        what: a short description.
+        licence: the terms to accept.
+        about: size in bytes of the images that the default configuration uses.
+        get: where to get it.
+        put: which files to put where, relative to the data folder ($VML_BENCH_DATA, default data).
     """
 
     name: str
@@ -90,6 +90,25 @@ class ByHand:
     about: int
     get: str
     put: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What `make reproduce-<target>` or `make demo` runs on.
+
+    Attributes:
+        dataset: name in conf/dataset.
+        weights: names of `FETCHABLE`.
+        optional: further names, needed by the protocol report only.
+        gpu: whether the run would take days without a GPU.
+        results: approximate size of the results in bytes.
+    """
+
+    dataset: str
+    weights: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    gpu: bool = False
+    results: int = 100_000_000
 
 
 FETCHABLE: tuple[Weights | Perceptual, ...] = (
@@ -188,7 +207,7 @@ BY_HAND: tuple[ByHand, ...] = (
         about=11_000_000,
         get=(
             "https://github.com/switchablenorms/CelebAMask-HQ, with list_eval_partition.txt from "
-            "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html; or, by a division of its own, the mirror "
+            "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html; or, split differently, the mirror "
             f"{HUGGING_FACE}/datasets/korexyz/celeba-hq-256x256 (data/validation-00000-of-00001.parquet)"
         ),
         put=(
@@ -197,6 +216,16 @@ BY_HAND: tuple[ByHand, ...] = (
         ),
     ),
 )
+
+
+OTHER_FID = ("inception-pytorch", "inception-torchvision")
+TARGETS = {
+    "ffhq": Target("ffhq256", ("ffhq256-prior", "lpips", "inception"), OTHER_FID, True, 2_000_000_000),
+    "imagenet": Target("imagenet256", ("imagenet256-prior", "lpips", "inception"), OTHER_FID, True, 2_000_000_000),
+    "celebahq": Target("celebahq256", ("celebahq256-prior", "lpips", "inception"), OTHER_FID, True, 2_000_000_000),
+    "photos": Target("photos64", ("lpips",)),
+    "demo": Target("photos64", ("lpips",)),
+}
 
 
 def names() -> tuple[str, ...]:
@@ -213,4 +242,7 @@ def find(name: str) -> Weights | Perceptual | ByHand:
     for entry in (*FETCHABLE, *BY_HAND):
         if entry.name == name:
             return entry
-    raise InputError(f"there is nothing to fetch called '{name}'", f"choose among {', '.join(names())}")
+    raise InputError(
+        f"there is nothing to fetch called '{name}'",
+        f"choose among {', '.join(names())}, or a target: {', '.join(TARGETS)}",
+    )

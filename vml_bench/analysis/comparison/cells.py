@@ -1,4 +1,4 @@
-"""The runs of one problem, lined up image by image; and which images are drawn together."""
+"""The runs of one problem, lined up image by image, and which images are resampled together."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vml_bench.store.runs import Problem, Run, by_problem, differences, labels
 
 BY = ("auto", "image", "photograph")
 EQUAL = 110.0
-"""PSNR in dB of a picture equal to its original, ∞ in the leaderboard: above what a single value that is one of 256
-levels off leaves in any picture of up to 700×700 pixels (48.1 + 10 log10 3N²)."""
+"""PSNR in dB of a restoration equal to its ground truth, ∞ in the leaderboard: more than any picture of up to 700×700
+pixels has in which a single value is off by one of 256 levels (48.1 + 10 log10 3N²)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Cell:
     """One problem.
 
     Attributes:
-        problem: what its runs were asked.
+        problem: the problem that its runs solve.
         difference: what tells it from others of its task and noise level, "factor 2"; empty where it is alone.
         runs: in the leaderboard's order.
         labels: what each run is called in this cell.
@@ -98,7 +98,7 @@ def variant_labels(runs: Sequence[Run]) -> list[str]:
 
 
 def unit_names(dataset: str, image_ids: Sequence[str], by: str = "auto") -> list[str]:
-    """What each image is drawn with when images are drawn anew.
+    """The resampling unit of each image.
 
     Crops of one photograph are not independent. Their ids begin with its name, "astronaut-192-064".
 

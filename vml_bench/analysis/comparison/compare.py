@@ -1,4 +1,4 @@
-"""Every two methods of every problem against each other, ranks with ties, and mean ranks over problems."""
+"""Methods of each problem compared pair by pair, ranks with ties, and mean ranks over problems."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Comparison:
     """What `compare` found.
 
     Attributes:
-        dataset: whose.
-        unit: what was drawn anew, "image" or "photograph".
+        dataset: name under which the runs are filed.
+        unit: what was resampled, "image" or "photograph".
         columns: the scores that were compared, by name.
         titles: for each (task, problem) its task, and what tells it from others of the task.
-        pairs: one row for every two runs of a problem and metric, each told by its label, method, prior and name:
+        pairs: one row for every two runs of a problem and metric, each named by its label, method, prior and run:
             `difference` = mean of a − b over the n images that both restored, its 95 % bounds, p, Holm's p over
             all pairs of that problem and metric, and who is `better` ("a", "b" or "tie").
         ranks: one row per run, problem and metric: mean over the n of the problem's `images` that it restored,
@@ -65,7 +65,7 @@ def compare(
     Args:
         results_dir: the results folder.
         dataset: name under which the runs are filed.
-        metrics: which; those that no run has are passed over. None: every score of single images, own metrics too.
+        metrics: which; those that no run has are skipped. None: every score of single images, own metrics too.
         by: see `unit_names`.
         synthetic: whether runs whose images or weights are made up count too.
 
@@ -211,10 +211,10 @@ def _rank(
 
 
 def mean_ranks(found: Sequence[Cell], column: Column, by: str, resamples: int = RESAMPLES) -> list[dict]:
-    """Mean rank of each variant over cells, with bounds from drawing images anew, together in cells of the same ones.
+    """Mean rank of each variant over cells, with bounds from resampling images, jointly in cells that share them.
 
     A variant is a method with its settings, its prior and its way of computing. Compared are the variants and cells of
-    `_full_block`. In a cell where images of a variant diverged it takes the last place. Which cells there are is taken
+    `_full_block`. In a cell where images of a variant diverged it takes the last place. The cells are taken
     as given: the bounds are about other images, not other problems.
 
     Returns:
@@ -258,10 +258,10 @@ def mean_ranks(found: Sequence[Cell], column: Column, by: str, resamples: int = 
 
 
 def _full_block(found: Sequence[Cell], metric: str) -> tuple[list[str], list[Cell]]:
-    """Variants and cells such that each of the variants ran once in each of the cells: the most of both.
+    """The largest set of variants and cells in which every variant ran once in every cell.
 
-    A run counts in a cell where it was scored on the cell's images, diverged or not. Tried are the sets of cells of
-    each variant.
+    A run counts in a cell where it was scored on the cell's images, diverged or not. Candidates are the sets of cells
+    of single variants.
     """
     places: dict[str, tuple] = {}
     where: dict[str, set[int]] = {}
@@ -291,7 +291,7 @@ def _computed_otherwise(cell: Cell, metric: str) -> str:
 
 
 def _left_out(cell: Cell) -> list[str]:
-    """A line for a run that has nobody to compare with though its task has, and for images that are left out."""
+    """A line for a run that is alone in its problem, if its task has several, and for images that are left out."""
     if len(cell.runs) == 1:
         alone = f"{cell.heading}: {cell.labels[0]} is the only run of this problem and is not compared"
         return [alone] if cell.difference else []

@@ -1,7 +1,7 @@
 """Paired differences under resampling: symmetric studentised bootstrap, by image or by cluster, and Holm's correction.
 
-Two methods restored the same images, so their difference is judged image by image. Images that share a source (crops
-of one photograph) are drawn together. Efron, Tibshirani, "An introduction to the bootstrap" (1993), chapter 16;
+Two methods restored the same images, so their difference is tested image by image. Images that share a source (crops
+of one photograph) are resampled together. Efron, Tibshirani, "An introduction to the bootstrap" (1993), chapter 16;
 Cameron, Gelbach, Miller, "Bootstrap-based improvements for inference with clustered errors" (2008); Holm, "A simple
 sequentially rejective multiple test procedure" (1979).
 """
@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 CHUNK = 2**21
-"""Numbers, about, that one array of the bootstrap may hold."""
+"""About how many numbers one array of the bootstrap may hold."""
 
 
 @dataclass(frozen=True)

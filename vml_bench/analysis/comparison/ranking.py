@@ -1,4 +1,4 @@
-"""Ranks that own up to ties, and how steady they are when images are drawn anew."""
+"""Ranks with ties, and how steady they are when images are resampled."""
 
 from __future__ import annotations
 

@@ -10,31 +10,31 @@ import pandas as pd
 
 from vml_bench.analysis.comparison.cells import EQUAL
 from vml_bench.analysis.comparison.compare import ALPHA, Comparison
-from vml_bench.analysis.leaderboard.render import ARROWS, MISSING, escape_markdown, escape_terminal, printed
+from vml_bench.analysis.leaderboard.render import ARROWS, printed
 from vml_bench.columns import Column
 from vml_bench.errors import InputError
-from vml_bench.files import replacing
+from vml_bench.text import MISSING, aligned, bounds, escape_markdown, escape_terminal, markdown, write_files
 
 HEADINGS = ["rank", "method", "n", "mean", "behind the best", "p (Holm)", "alike", "best in", "rank when redrawn"]
 DRAWN = {
-    "image": "single images",
-    "photograph": "photographs, all crops of one together (they are not independent)",
+    "image": "image",
+    "photograph": "photograph, with all of its crops (they are not independent)",
 }
 
 
 def explanation(comparison: Comparison) -> list[str]:
-    """What the columns mean and how they came about."""
+    """What the columns mean and how they are computed."""
     return [
         "One table is one problem: the same images, operator, σ_y and seed. Paired differences over the images that "
-        f"both methods restored; drawn anew were {DRAWN[comparison.unit]}. "
-        "Intervals (95 %) and p-values are a symmetric studentised bootstrap's, seeded.",
+        f"both methods restored, resampled by {DRAWN[comparison.unit]}. "
+        "Intervals (95 %) and p-values come from a symmetric studentised bootstrap, seeded.",
         f"p is corrected by Holm over all pairs of a table; two methods are apart where it is below {ALPHA}.",
         "rank: 1 + the number of methods significantly better, = where it is shared. Methods that share a letter under "
         "`alike` are not apart. † has images that diverged, are unfinished or lack the score, and is not ranked; "
         "⚠ fewer images than the table.",
         "best in: share of the resamples in which the method's mean is best; rank when redrawn: expected rank and its "
         "95 % bounds. Both describe how steady the order of means is and are no test.",
-        f"A picture equal to its original has an infinite PSNR; here it counts as {EQUAL:g} dB.",
+        f"A restoration equal to its ground truth has an infinite PSNR; here it counts as {EQUAL:g} dB.",
     ]
 
 
@@ -45,7 +45,7 @@ class Table:
     Attributes:
         title: the task, and what tells its problem from others.
         noise_std: σ_y, images in [-1, 1].
-        notes: on how many images it stands, and whether priors differ.
+        notes: how many images it rests on, and whether priors differ.
         rows: text under `HEADINGS`, best mean first.
     """
 
@@ -70,7 +70,7 @@ def tables(comparison: Comparison, column: Column) -> Iterator[Table]:
 
 
 def _basis(ranks: pd.DataFrame) -> list[str]:
-    """On how many common images a table stands: "on 64 images", or who has fewer."""
+    """How many images a table rests on: "on 64 images", or which runs have fewer."""
     images, common = int(ranks["images"].iloc[0]), int(ranks["common"].iloc[0])
     if common == images:
         return [f"on {images} images"]
@@ -101,9 +101,10 @@ def _behind(row: pd.Series, best: pd.Series, pairs: pd.DataFrame, column: Column
         found = pairs[(pairs[f"label_{this}"] == row["label"]) & (pairs[f"label_{other}"] == best["label"])]
         for _, pair in found.iterrows():
             low, high = sorted((sign * pair["low"], sign * pair["high"]))
-            bounds = f" [{printed(low, column)}, {printed(high, column)}]" if pd.notna(low) else ""
+            difference = printed(sign * pair["difference"], column)
+            interval = bounds(low, high, column.digits, column.significant)
             p = MISSING if pd.isna(pair["p_holm"]) else f"{pair['p_holm']:.3f}" if pair["p_holm"] >= 0.001 else "<0.001"
-            return f"{printed(sign * pair['difference'], column)}{bounds}", p
+            return f"{difference} {interval}".strip(), p
     return "", ""
 
 
@@ -140,23 +141,13 @@ def format_comparison(comparison: Comparison, metric: str) -> str:
     for table in tables(comparison, column):
         heading = f"{comparison.dataset} · {table.title} · σ_y = {table.noise_std:g} · {column.title}"
         lines = map(escape_terminal, (heading, *table.notes))
-        parts.append("\n".join([*lines, *_aligned(HEADINGS, table.rows, left=1)]))
+        parts.append("\n".join([*lines, *aligned([HEADINGS, *table.rows], left=[1], rule=True)]))
     notes, rows = overall(comparison, column)
     if rows:
         heading = f"{comparison.dataset} · mean rank over problems · {column.title}"
         lines = map(escape_terminal, (heading, *notes))
-        parts.append("\n".join([*lines, *_aligned(OVERALL_HEADINGS, rows, left=0)]))
+        parts.append("\n".join([*lines, *aligned([OVERALL_HEADINGS, *rows], left=[0], rule=True)]))
     return "\n\n".join([*parts, "\n".join(explanation(comparison))])
-
-
-def _aligned(headings: list[str], rows: list[list[str]], left: int) -> Iterator[str]:
-    table = [headings, *([escape_terminal(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for i, row in enumerate(table):
-        cells = (c.ljust(w) if j == left else c.rjust(w) for j, (c, w) in enumerate(zip(row, widths, strict=True)))
-        yield "  ".join(cells).rstrip()
-        if i == 0:
-            yield "─" * (sum(widths) + 2 * (len(widths) - 1))
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -187,11 +178,10 @@ def _title(column: Column) -> str:
     return f"{escape_markdown(column.title)} {ARROWS[column.better]}"
 
 
-def _markdown(headings: list[str], rows: list[list[str]], left: int) -> Iterator[str]:
-    yield "| " + " | ".join(headings) + " |"
-    yield "|" + "|".join(" --- " if j == left else " ---: " for j in range(len(headings))) + "|"
-    for row in rows:
-        yield "| " + " | ".join(escape_markdown(cell) if j == left else cell for j, cell in enumerate(row)) + " |"
+def _markdown(headings: list[str], rows: list[list[str]], left: int) -> list[str]:
+    """A table whose column flush left is of names."""
+    rows = [[*row[:left], escape_markdown(row[left]), *row[left + 1 :]] for row in rows]
+    return markdown(headings, rows, left=[left])
 
 
 def write(comparison: Comparison, folder: str | Path) -> list[Path]:
@@ -209,7 +199,4 @@ def write(comparison: Comparison, folder: str | Path) -> list[Path]:
         "mean_ranks.csv": comparison.overall.to_csv(index=False, lineterminator="\n"),
         "comparison.md": to_markdown(comparison),
     }
-    for name, content in contents.items():
-        with replacing(Path(folder, name)) as partial:
-            partial.write_text(content, encoding="utf-8")
-    return [Path(folder, name) for name in contents]
+    return write_files(folder, contents)

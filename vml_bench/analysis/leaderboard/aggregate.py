@@ -7,13 +7,14 @@ import json
 import warnings as python_warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vml_bench.analysis.leaderboard.cache import Fingerprints, Finished, RowCache
+from vml_bench.analysis.leaderboard.cache import Finished, RowCache
 from vml_bench.analysis.leaderboard.intervals import bootstrap_intervals, scene_interval
 from vml_bench.cards import cards
 from vml_bench.columns import BY_NAME, DISTANCES, KEYS, ORACLE, Column, columns_of, with_bounds
@@ -44,14 +45,13 @@ NOTHING = (float("nan"),) * 3
 def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tuple[pd.DataFrame, list[str]]:
     """Pool what is on disk into a leaderboard, one row per run.
 
-    Means are over the images that did not diverge; `n` counts all images and `diverged` the others. FID under
-    its conventions, KID and the distances on AlexNet features are between the restorations of those images and
-    the originals of the same images. Means have bootstrap intervals, Fréchet distances those of
-    `frechet_interval`, kernel distances none.
+    `n` counts all images and `diverged` those that diverged; means are over the others. FID under its conventions, KID
+    and the distances on AlexNet features are between the restorations of those images and their ground truth. Means
+    have bootstrap intervals, Fréchet distances those of `frechet_interval`, kernel distances none.
 
-    No more than one run is in memory at a time, beside the originals' features. Finished rows are kept
-    (`vml_bench.analysis.leaderboard.cache`): a run is read again only when one of its files or the originals' features
-    have changed.
+    Only one run is in memory at a time, beside the features of the ground truth. Finished rows are kept
+    (`vml_bench.analysis.leaderboard.cache`): a run is read again only when one of its files or the
+    ground truth's features have changed.
 
     Args:
         results_dir: the results folder.
@@ -80,8 +80,7 @@ def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tup
                     synthetics += 1
                     continue
                 reference = references.setdefault(run.originals, Originals(run.originals))
-                key = Fingerprints.of(folder, reference)
-                found.append((run, cache.get(key) or cache.put(key, finish(replace(run), reference))))
+                found.append((run, cache.row(folder, run.originals, partial(finish, replace(run), reference))))
             except UNREADABLE as error:
                 unreadable.append(left_out(folder, error))
     if not found and not synthetics:
@@ -97,7 +96,7 @@ def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tup
 
 
 def _frame(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Rows as a frame, and what they are called."""
+    """The leaderboard's frame with its attributes."""
     exact = any(run.exact for run in runs)
     columns = columns_of(said for run in runs for said in run.columns)
     shown = [column for column in columns.values() if exact or column not in ORACLE]
@@ -118,7 +117,7 @@ def _frame(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def finish(run: Run, originals: Originals) -> Finished:
-    """A run's row and what else a leaderboard takes from it."""
+    """Compute what a leaderboard takes from a run."""
     warnings: list[str] = []
     reference = originals.features if run.features.vectors else Features({})
     if run.features.vectors and originals.problem:
@@ -131,9 +130,9 @@ def finish(run: Run, originals: Originals) -> Finished:
 def store_features(
     results_dir: str | Path, dataset: str, network: str, extract: Extract, synthetic: bool = False
 ) -> None:
-    """Compute and keep, from the pictures on disk, a network's features of every run and of the originals.
+    """Compute a network's features of all restorations and their ground truth from the pictures on disk, and keep them.
 
-    Runs scored against an exact posterior keep no pictures and are passed over.
+    Runs scored against an exact posterior keep no pictures and are skipped.
 
     Raises:
         InputError: a picture is missing, or there is no run to be shown.
@@ -145,11 +144,11 @@ def store_features(
         complete_features(run.folder, network, {i: run.picture(i) for i in ids}, extract, f"{network} of {run.label}")
         originals.setdefault(run.originals, {}).update({i: run.original(i) for i in ids})
     for folder, pictures in originals.items():
-        complete_features(folder, network, pictures, extract, f"{network} of the originals")
+        complete_features(folder, network, pictures, extract, f"{network} of the ground truth")
 
 
 def leaderboard_row(run: Run, reference: Features, warnings: list[str]) -> dict[str, Any]:
-    """One run as a row of the leaderboard, by column; what a reader must know is added to `warnings`."""
+    """One run as a row of the leaderboard, by column; adds to `warnings` what a reader must know."""
     good = run.good
     if missing := len(set(run.expected) - set(run.images["image_id"].tolist())):
         warnings.append(f"{run.label} is unfinished: {missing} of {len(run.expected)} images are still to come")
@@ -181,7 +180,7 @@ def leaderboard_row(run: Run, reference: Features, warnings: list[str]) -> dict[
 def _averages(
     table: pd.DataFrame, columns: Sequence[Column], by_scene: bool = False
 ) -> dict[str, tuple[float, float, float]]:
-    """The mean or median of those columns that a table has, with bounds from drawing its rows, or its scenes, anew."""
+    """Mean or median of those columns that a table has, with bounds from resampling its rows or scenes."""
     columns = [column for column in columns if column.name in table]
     if table.empty or not columns:
         return {}
@@ -210,7 +209,7 @@ def _current_scenes(run: Run, warnings: list[str]) -> pd.DataFrame:
 def _distance(
     run: Run, name: str, network: str, reference: Features, warnings: list[str]
 ) -> tuple[float, float, float]:
-    """A distance between a run's restorations and their originals, with its bounds; NaN where features are missing."""
+    """A distance between a run's restorations and their ground truth, with bounds; NaN where features are missing."""
     if network not in run.features.vectors or network not in reference.vectors:
         return NOTHING
     ids = sorted(run.good["image_id"].tolist())
@@ -243,7 +242,7 @@ def _unlike_images(found: Iterable[tuple[Run, Finished]]) -> list[str]:
 
 
 def _unlike_metrics(found: Iterable[tuple[Run, Finished]]) -> list[str]:
-    """Takes an own metric out of a problem whose runs computed it with different settings; a line for each."""
+    """Take a metric of one's own out of a problem whose runs computed it differently; returns a line for each."""
     forms: dict[tuple[Any, str], list[tuple[str, Finished]]] = {}
     for run, one in found:
         for said in run.columns:

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of means, of many columns at once, and of scenes drawn whole; seeded, so the same every time."""
+"""Bootstrap intervals of many columns' means at once, and over whole scenes; seeded, so the same every time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 RESAMPLES = 2000
 SEED = 0
 CHUNK = 2**22
-"""Numbers that one table of resamples may hold; where one is enough it is kept for the next run of as many images."""
+"""Most numbers in one table of resamples; where one table is enough it is kept for runs of as many images."""
 EQUAL = 1e-12
 """Values that differ by less, relative to the largest, are equal up to rounding; and so is a resample's mean to the
 mean, relative to the largest deviation."""
@@ -20,12 +20,12 @@ mean, relative to the largest deviation."""
 def bootstrap_intervals(values: np.ndarray, level: float = 0.95) -> np.ndarray:
     """Bias-corrected and accelerated bootstrap intervals of means over images (Efron 1987), seeded.
 
-    All columns share the resamples, so that P means cost one product of matrices. The acceleration is the jackknife's,
+    All columns share the resamples, so that P means cost one matrix product. The acceleration is the jackknife's,
     for a mean Σd³ / 6(Σd²)^{3/2} with d the deviations from it. From 16 images the measured coverage is about 92 %,
     from 100 about 94 %.
 
     Args:
-        values: (n, P), a row an image.
+        values: (n, P), one row per image.
         level: nominal coverage.
 
     Returns:
@@ -63,7 +63,7 @@ def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, 
 
 
 def _resamples(n: int) -> Iterator[np.ndarray]:
-    """How often each of n images is drawn in each of `RESAMPLES` resamples, as tables (R, n) one after the other."""
+    """How often each of n images is drawn in each of `RESAMPLES` resamples, in successive tables (R, n)."""
     if RESAMPLES * n <= CHUNK:
         yield _small_resamples(n)
         return
@@ -92,7 +92,7 @@ def scene_interval(
     """Percentile bootstrap interval over scenes, seeded: whole scenes are drawn, for their images are not independent.
 
     Args:
-        values: (n,), one an image.
+        values: (n,), one per image.
         scenes: (n,), the scene of each.
         statistic: "mean" or "median", of the images of the drawn scenes together.
         level: nominal coverage.

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from vml_bench.analysis.leaderboard.render import MISSING, Block, blocks, interval, notes, printed
+from vml_bench.analysis.leaderboard.render import Block, blocks, interval, notes, printed
 from vml_bench.columns import Column
+from vml_bench.text import MISSING
 
 ARROWS = {+1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
 COMPUTE = ("nfe", "vjp", "seconds", "memory_mb")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import pandas as pd
 
 from vml_bench.columns import COLUMNS, Column
+from vml_bench.text import aligned, bounds, escape_markdown, escape_terminal, markdown, number
 
-MISSING = "–"
 ARROWS = {+1: "↑", -1: "↓", 0: ""}
 OTHER_FIDS = [column.name for column in COLUMNS if column.name.startswith("fid_")]
-MARKDOWN_SPECIALS = re.compile(r"([\\`*_\[\]#|~$])")
 NO_INCEPTION = (
-    "FID and KID: a dash means that Inception's features are missing. `vml-bench fetch inception` gets its weights; "
+    "FID and KID: a dash means that Inception's features are missing. `vml-bench fetch inception` fetches its weights; "
     "then `vml-bench leaderboard --features inception` computes them from the pictures on disk."
 )
 CONVENTIONS = (
@@ -37,9 +35,9 @@ RANKED = (
 INTERVALS = ("psnr", "lpips_alex", "map_gap")
 """Columns whose intervals a terminal shows."""
 FD_NOTE = (
-    "fd_alex and kd_alex: Fréchet and kernel distance between restorations and originals of the same images, on 256 "
-    "pooled activations of LPIPS's AlexNet. They are not FID and compare only within one table; a Fréchet distance of "
-    "256 images or fewer rests on a rank-deficient covariance and is biased upward. A kernel distance between "
+    "fd_alex and kd_alex: Fréchet and kernel distance between restorations and ground truth of the same images, on "
+    "256 pooled activations of LPIPS's AlexNet. They are not FID and compare only within one table; a Fréchet distance "
+    "of 256 images or fewer rests on a rank-deficient covariance and is biased upward. A kernel distance between "
     "matched sets is biased downward and goes below zero for good restorations."
 )
 ORACLE_NOTES = (
@@ -61,15 +59,15 @@ SYNTHETIC = "Synthetic: the weights or the images of some runs are made up, so t
 
 @dataclass(frozen=True)
 class Block:
-    """The rows of one problem, and what is shown of them.
+    """The rows of one problem, and how they are shown.
 
     Attributes:
         dataset, task, noise_std, problem: what the rows share.
         difference: what tells the problem from others of its task and noise level; empty where it is alone.
         rows: the rows, renumbered from 0.
-        labels: what each row is called: its method and what is its own.
-        columns: columns with a value in the frame, and FID, which says when it has none; against an exact posterior
-            its distances come first.
+        labels: one per row: the method and what sets the run apart.
+        columns: columns with a value in the frame, and FID even without one; scores against an exact posterior come
+            first.
         ranks: for each column and row 1 (best), 2 (second best) or 0.
     """
 
@@ -95,7 +93,7 @@ class Block:
 
     @property
     def priors(self) -> list[str]:
-        """The priors of its rows, each once."""
+        """The priors of its rows, without repeats."""
         return list(dict.fromkeys(filter(None, self.rows["prior"].fillna("").astype(str))))
 
     @property
@@ -105,7 +103,7 @@ class Block:
         return [f"Priors differ ({', '.join(self.priors)}): best values are marked across them."] if several else []
 
     def count(self, i: int) -> str:
-        """n of a row as printed: with a warning where it is less than the table's largest."""
+        """n of a row as printed; marked where it is below the table's largest."""
         n, largest = int(self.rows["n"][i]), int(self.rows["n"].max())
         return str(n) if n == largest else f"{n} of {largest} ⚠"
 
@@ -113,8 +111,8 @@ class Block:
 def ranks(values: list[float], taking_part: list[bool], column: Column) -> list[int]:
     """Mark the best value 1 and the second best 2, as printed, so that equal prints share a mark; others 0.
 
-    Rows that take no part are not ranked: a mean that leaves images out, diverged or not restored, is one of others. A
-    column in which no direction is better, and one with fewer than two ranked rows, has no marks.
+    Rows that take no part are not ranked: a mean without its diverged or unfinished images does not compare. A column
+    in which no direction is better has no marks, nor has one with fewer than two ranked rows.
     """
     ranked = [
         value if value == math.inf else float(printed(value, column)) + 0.0 if math.isfinite(value) else None
@@ -143,25 +141,6 @@ def blocks(frame: pd.DataFrame) -> Iterator[Block]:
         yield Block(str(dataset), str(task), float(noise_std), str(problem), difference, rows, labels, columns, marks)
 
 
-def number(value: float, digits: int, significant: int = 0) -> str:
-    """A value as printed, or a dash.
-
-    Args:
-        value: any number.
-        digits: digits after the point, at most.
-        significant: digits that count; 0: as many as `digits` allows.
-    """
-    if math.isnan(value):
-        return MISSING
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if significant and abs(value) >= 1e6:
-        return f"{value:.1e}".replace("e+", "e").replace("e0", "e")
-    if significant and value:
-        digits = min(max(significant - 1 - math.floor(math.log10(abs(value))), 0), digits)
-    return f"{value:.{digits}f}"
-
-
 def printed(value: float, column: Column) -> str:
     """A value of a column as printed."""
     return number(value, column.digits, column.significant)
@@ -169,19 +148,9 @@ def printed(value: float, column: Column) -> str:
 
 def interval(row: Mapping[str, Any], column: Column) -> str:
     """The bounds as printed, "[27.30, 28.90]", or nothing where there are none or they coincide with the mean."""
-    low, high = (printed(float(row[f"{column.name}_{end}"]), column) for end in ("low", "high"))
-    return "" if MISSING in (low, high) or low == high else f"[{low}, {high}]"
-
-
-def escape_markdown(text: str) -> str:
-    """Any name as inert Markdown on one line."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return MARKDOWN_SPECIALS.sub(r"\\\1", text)
-
-
-def escape_terminal(text: str) -> str:
-    """Any name without control characters, which could steer a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    low, high = (float(row[f"{column.name}_{end}"]) for end in ("low", "high"))
+    same = printed(low, column) == printed(high, column)
+    return "" if same else bounds(low, high, column.digits, column.significant)
 
 
 def notes(frame: pd.DataFrame) -> list[str]:
@@ -210,23 +179,22 @@ def to_markdown(frame: pd.DataFrame) -> str:
         apart = [column for column in block.columns if column.features and column.name != "fid"]
         lines += _markdown_table(block, [column for column in block.columns if column not in apart])
         if apart:
-            lines += ["", "Further distances between the set of restorations and that of the originals:", ""]
+            lines += ["", "Further distances between the set of restorations and that of the ground truth:", ""]
             lines += _markdown_table(block, apart)
     return "\n".join(lines) + "\n"
 
 
-def _markdown_table(block: Block, columns: Sequence[Column]) -> Iterator[str]:
+def _markdown_table(block: Block, columns: Sequence[Column]) -> list[str]:
     """Lines of a table of some of a block's columns."""
-    titles = [_title(column) for column in columns]
-    yield "| " + " | ".join(["method", "n", "diverged", *titles]) + " |"
-    yield "|" + " --- |" + " ---: |" * (len(titles) + 2)
+    rows = []
     for i, row in enumerate(block.rows.to_dict("records")):
         cells = [escape_markdown(block.labels[i]), block.count(i), str(row["diverged"])]
         for column in columns:
             value = printed(float(row[column.name]), column)
             value = f"**{value}**" if block.ranks[column.name][i] == 1 else value
             cells.append(f"{value} {interval(row, column)}".strip())
-        yield "| " + " | ".join(cells) + " |"
+        rows.append(cells)
+    return markdown(["method", "n", "diverged", *map(_title, columns)], rows, left=[0])
 
 
 def _title(column: Column, short: bool = False) -> str:
@@ -254,16 +222,9 @@ def format_table(frame: pd.DataFrame) -> str:
                 bounds = interval(row, column) if column.name in INTERVALS else ""
                 cells.append(f"{mark}{printed(float(row[column.name]), column)} {bounds}".strip())
             table.append(cells)
-        widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
-        lines = [
-            "  ".join(
-                [cells[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(cells[1:], widths[1:], strict=True))]
-            )
-            for cells in table
-        ]
-        heading = escape_terminal(f"{block.dataset} · {block.title} · σ_y = {block.noise_std:g}")
-        heading = "\n".join([heading, *map(escape_terminal, block.notes)])
-        parts.append("\n".join([heading, lines[0], "─" * len(lines[0]), *lines[1:]]))
+        heading = f"{block.dataset} · {block.title} · σ_y = {block.noise_std:g}"
+        above = map(escape_terminal, (heading, *block.notes))
+        parts.append("\n".join([*above, *aligned(table, left=[0], rule=True)]))
     lines = [f"* best of its column; [low, high] 95 % bootstrap interval over {'scenes' if exact else 'images'}"]
     if exact:
         lines.append("floor: what as many exact posterior samples score; leaderboard.md says what the columns are")

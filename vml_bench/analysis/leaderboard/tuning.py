@@ -8,15 +8,15 @@ from typing import Any
 import pandas as pd
 
 from vml_bench.errors import InputError
-from vml_bench.files import replacing
 from vml_bench.identity import flat, shown
 from vml_bench.store.runs import Run, select_runs
+from vml_bench.text import write_files
 
 COST = ("nfe", "vjp", "seconds")
 SCORES = ("lpips_alex", "psnr", *COST)
-"""Of pictures, means over images; the first orders the settings."""
+"""On pictures: means over images; settings are sorted by the first."""
 EXACT_SCORES = ("sw2", "map_gap", "mean_error", "residual_ratio", *COST)
-"""Against an exact posterior, means over scenes or images but the MAP gap, a median; the first orders the settings."""
+"""Against an exact posterior: means over scenes or images, of the MAP gap the median; sorted by the first."""
 KEYS = ("method", "setting", "cells", "n", "diverged")
 
 
@@ -31,8 +31,8 @@ def tuning_table(results_dir: str | Path, dataset: str) -> pd.DataFrame:
         dataset: name under which the runs are filed.
 
     Returns:
-        The columns of `KEYS`, `cells` counting problems, and those of `SCORES`, by which LPIPS ascends; on a
-        data set whose posterior is exact, of `EXACT_SCORES`, by which SW2 does.
+        The columns of `KEYS`, where `cells` counts problems, and those of `SCORES`, sorted by LPIPS; where the
+        posterior is exact, those of `EXACT_SCORES`, sorted by SW2.
 
     Raises:
         InputError: there is no readable run.
@@ -49,15 +49,8 @@ def tuning_table(results_dir: str | Path, dataset: str) -> pd.DataFrame:
 
 def write_tuning(frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Write the table as tuning.csv and tuning.md into `folder`; returns their paths."""
-    written = []
-    for name, text in (
-        ("tuning.csv", frame.to_csv(index=False)),
-        ("tuning.md", frame.to_markdown(index=False, floatfmt=".3f") + "\n"),
-    ):
-        with replacing(folder / name) as partial:
-            partial.write_text(text)
-        written.append(folder / name)
-    return written
+    text = frame.to_markdown(index=False, floatfmt=".3f")
+    return write_files(folder, {"tuning.csv": frame.to_csv(index=False), "tuning.md": f"{text}\n"})
 
 
 def _settings(method: str, runs: list[Run]) -> list[dict[str, Any]]:

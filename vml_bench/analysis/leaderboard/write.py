@@ -9,8 +9,8 @@ import pandas as pd
 
 from vml_bench.analysis.leaderboard.latex import to_tex
 from vml_bench.analysis.leaderboard.render import to_markdown
-from vml_bench.files import replacing
 from vml_bench.store import layout
+from vml_bench.text import write_files
 
 
 def write(frame: pd.DataFrame, folder: str | Path, tex_intervals: bool = False) -> list[Path]:
@@ -24,18 +24,15 @@ def write(frame: pd.DataFrame, folder: str | Path, tex_intervals: bool = False) 
     Returns:
         The three paths.
     """
-    contents = {"csv": frame.to_csv(index=False), "md": to_markdown(frame), "tex": to_tex(frame, tex_intervals)}
-    paths = []
-    for suffix, content in contents.items():
-        path = Path(folder, layout.LEADERBOARD).with_suffix(f".{suffix}")
-        with replacing(path) as partial:
-            partial.write_text(content, encoding="utf-8")
-        paths.append(path)
-    return paths
+    contents = {
+        layout.LEADERBOARD: frame.to_csv(index=False),
+        "leaderboard.md": to_markdown(frame),
+        "leaderboard.tex": to_tex(frame, tex_intervals),
+    }
+    return write_files(folder, contents)
 
 
 def write_csv(frames: Sequence[pd.DataFrame], path: str | Path) -> Path:
     """Write the leaderboards of several data sets as one csv, whole or not at all; returns its path."""
-    with replacing(path) as partial:
-        pd.concat(frames, ignore_index=True).to_csv(partial, index=False)
-    return Path(path)
+    path = Path(path)
+    return write_files(path.parent, {path.name: pd.concat(frames, ignore_index=True).to_csv(index=False)})[0]

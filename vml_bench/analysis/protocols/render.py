@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vml_bench.analysis.leaderboard.render import SYNTHETIC, escape_markdown, escape_terminal, number
+from vml_bench.analysis.leaderboard.render import SYNTHETIC
 from vml_bench.columns import BY_NAME
-from vml_bench.files import replacing
+from vml_bench.text import aligned, bounds, escape_markdown, escape_terminal, markdown, number, write_files
 
 HEAD = ("convention", "setting", "metric", "value", "n", "difference", "note")
 ABOUT = (
@@ -29,49 +29,34 @@ def table(frame: pd.DataFrame) -> list[list[str]]:
     rows = []
     for _, row in frame.iterrows():
         digits = _digits(str(row["metric"]))
-        value = _with_interval(number(row["value"], digits), row["low"], row["high"], digits)
-        difference = row["difference"]
-        shown = "" if math.isnan(difference) else f"{difference:+.{digits}f}"
-        shown = _with_interval(shown, row["difference_low"], row["difference_high"], digits)
-        rows.append([*(str(row[key]) for key in HEAD[:3]), value, str(row["n"] or ""), shown, str(row["note"])])
+        value = f"{number(row['value'], digits)} {bounds(row['low'], row['high'], digits)}".strip()
+        difference = ""
+        if not math.isnan(row["difference"]):
+            interval = bounds(row["difference_low"], row["difference_high"], digits)
+            difference = f"{row['difference']:+.{digits}f} {interval}".strip()
+        rows.append([*(str(row[key]) for key in HEAD[:3]), value, str(row["n"] or ""), difference, str(row["note"])])
     return rows
-
-
-def _with_interval(text: str, low: float, high: float, digits: int) -> str:
-    if not text or math.isnan(low) or math.isnan(high):
-        return text
-    return f"{text} [{number(low, digits)}, {number(high, digits)}]"
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
     """The report as Markdown."""
     lines = [f"# Protocols: {escape_markdown(frame.attrs['run'])}", "", ABOUT, ""]
     lines += [SYNTHETIC, ""] if frame.attrs["synthetic"] else []
-    lines += [f"| {' | '.join(HEAD)} |", "| --- | --- | --- | ---: | ---: | ---: | --- |"]
-    lines += ["| " + " | ".join(map(escape_markdown, row)) + " |" for row in table(frame)]
+    lines += markdown(HEAD, [list(map(escape_markdown, row)) for row in table(frame)], left=[0, 1, 2, 6])
     return "\n".join(lines) + "\n"
 
 
 def format_report(frame: pd.DataFrame) -> str:
     """The report for a terminal; notes stand below, each once, referred to by number."""
-    rows = [[escape_terminal(cell) for cell in row] for row in table(frame)]
+    rows = table(frame)
     notes = list(dict.fromkeys(row[-1] for row in rows if row[-1]))
     cells = [list(HEAD), *([*row[:-1], f"({notes.index(row[-1]) + 1})" if row[-1] else ""] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    lines.insert(1, "─" * max(map(len, lines)))
-    numbered = [f"({i}) {note}" for i, note in enumerate(notes, 1)]
+    lines = aligned(cells, rule=True)
+    numbered = [f"({i}) {escape_terminal(note)}" for i, note in enumerate(notes, 1)]
     synthetic = [SYNTHETIC] if frame.attrs["synthetic"] else []
     return "\n".join([escape_terminal(frame.attrs["run"]), *lines, "", *synthetic, ABOUT, *numbered])
 
 
 def write(frame: pd.DataFrame, folder: str | Path) -> list[Path]:
     """Write protocols.csv and protocols.md into the run's folder, each whole or not at all; returns their paths."""
-    contents = {"csv": frame.to_csv(index=False), "md": to_markdown(frame)}
-    paths = []
-    for suffix, content in contents.items():
-        path = Path(folder, f"protocols.{suffix}")
-        with replacing(path) as partial:
-            partial.write_text(content, encoding="utf-8")
-        paths.append(path)
-    return paths
+    return write_files(folder, {"protocols.csv": frame.to_csv(index=False), "protocols.md": to_markdown(frame)})

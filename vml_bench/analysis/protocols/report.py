@@ -1,4 +1,4 @@
-"""The protocol report of one run: one row per convention, with its distance from the leaderboard's own."""
+"""The protocol report of one run: one row per convention, with its difference from the leaderboard's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPORT = (
     *("difference", "difference_low", "difference_high", "note"),
 )
 FRECHET = {column.name: column.features for column in DISTANCES if column.name.startswith(("fid", "fd_"))}
-"""For each Fréchet distance of the leaderboard, the features it is on."""
+"""For each Fréchet distance of the leaderboard, the features it is computed on."""
 
 SETTINGS = {
     "lpips_vgg": ("LPIPS network", "VGG16 instead of AlexNet", "lpips_alex"),
@@ -40,7 +40,7 @@ SETTINGS = {
 """For each score of another convention: what it changes, how, and the default that it stands against."""
 
 SMALL, LARGE = 100, 1000
-"""Numbers of images that papers report on: this paper's and DAPS's, DPS's."""
+"""Sample sizes that papers report: 100 in VML-MAP and DAPS, 1,000 in DPS."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Scored:
         run: the run.
         ids: its images that did not diverge, in the data set's order.
         scores: for each score (n,), in the order of ids.
-        frechet: the Fréchet distance that stands for the set: fid, or fd_alex where Inception's weights are missing.
-        features: for each way of saving, the features of restorations and originals, (n, d) each.
+        frechet: the Fréchet distance that is reported: fid, or fd_alex where Inception's weights are missing.
+        features: for each way of saving, the features of restorations and ground truth, (n, d) each.
     """
 
     run: Run
@@ -110,7 +110,7 @@ def rescore(folder: str | Path, device: torch.device) -> pd.DataFrame:
 
 
 def _networks(device: torch.device) -> tuple[dict[str, Extract], dict[str, str]]:
-    """The feature networks by Fréchet distance, and for those whose weights are not at hand, why."""
+    """The feature networks by Fréchet distance, and why others are missing."""
     networks, missing = {}, {}
     for name, features in FRECHET.items():
         try:
@@ -129,7 +129,7 @@ def _score(run: Run, ids: list[str], networks: dict[str, Extract], device: torch
 
 
 def _features(run: Run, ids: list[str], network: str, extract: Extract) -> tuple[np.ndarray, np.ndarray]:
-    """Stored features of restorations and originals, completed from the pictures where some are missing."""
+    """Stored features of restorations and ground truth; missing ones are computed from the pictures."""
     restored = complete_features(run.folder, network, {i: run.picture(i) for i in ids}, extract)
     originals = complete_features(run.originals, network, {i: run.original(i) for i in ids}, extract)
     return restored.rows(network, ids), originals.rows(network, ids)
@@ -250,7 +250,7 @@ def _noise_levels(scored: Scored) -> Iterator[dict]:
 
 
 def _kind(run: Run) -> tuple[object, ...]:
-    """What a run shares with itself at another noise level: all of its problem else, method, settings and prior."""
+    """What runs at different noise levels share: the rest of the problem, method, settings and prior."""
     return run.task, _asked(run.problem), run.method, dict(run.settings), run.prior, run.synthetic
 
 
@@ -260,7 +260,7 @@ def _asked(problem: Problem) -> dict[str, object]:
 
 
 def _unlike(run: Run, other: Run) -> str:
-    """What else than the noise level differs between the canonical forms of two runs of one kind."""
+    """What besides the noise level differs between the canonical forms of two runs of one kind."""
     first, second = (flat({**r.form, "compute": {"": r.form.get("compute", {})}}) for r in (run, other))
     keys = [key for key in sorted({**first, **second}) if first.get(key) != second.get(key) and key != "problem"]
     return f"differs in {', '.join(keys)} too" if keys else ""

@@ -21,7 +21,7 @@ DEFAULTS = ("psnr", "ssim", "lpips_alex")
 """Scores of the leaderboard's first columns."""
 
 SAVINGS = ("clipped", "min-max", "min-max, restoration only")
-"""How a picture is saved: clipped to [-1, 1]; or stretched from its own least to its own largest value."""
+"""How a picture is saved: clipped to [-1, 1], or stretched from its own least to its own largest value."""
 
 Score = Callable[[Tensor, Tensor], Tensor]
 
@@ -29,7 +29,7 @@ Score = Callable[[Tensor, Tensor], Tensor]
 def stretch(image: Tensor) -> Tensor:
     """Rescale (1, 3, H, W) from its own minimum and maximum over all channels to [-1, 1], and quantise to 8 bit.
 
-    Source: DPS, util/img_utils.py, clear_color, which does so to restorations and originals before saving. A
+    Source: DPS, util/img_utils.py, clear_color, which does so to restorations and ground truth before saving. A
     constant picture, which DPS divides by zero, is left as it is.
     """
     low, high = image.amin(), image.amax()
@@ -52,11 +52,11 @@ class Scorer:
     """Scores pairs of pictures under every convention; networks are loaded once.
 
     Args:
-        extract: the feature network whose Fréchet distance stands for the set, to be fed stretched pictures.
+        extract: the feature network whose Fréchet distance is reported, for stretched pictures.
         device: where the networks run.
 
     Raises:
-        InputError: LPIPS's weights cannot be had.
+        InputError: LPIPS's weights are not available.
     """
 
     def __init__(self, extract: Extract, device: torch.device) -> None:
@@ -75,7 +75,7 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(self, image: Tensor, reference: Tensor) -> dict[str, float]:
-        """All scores of one pair, (1, 3, H, W) in [-1, 1]; those of another way of saving as "<metric>, <saving>"."""
+        """All scores of one pair, (1, 3, H, W) in [-1, 1]; with another way of saving as "<metric>, <saving>"."""
         scores = {name: float(value) for name, value in self.suite(image, reference).items()}
         scores |= {name: float(score(image, reference)) for name, score in self.others.items()}
         for saving, original in zip(SAVINGS[1:], (stretch(reference), reference), strict=True):
@@ -84,7 +84,7 @@ class Scorer:
         return scores
 
     def features(self, image: Tensor, reference: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Features (d,) of a stretched restoration and of its stretched original."""
+        """Features (d,) of a stretched restoration and of its stretched ground truth."""
         return self.extract(stretch(image))[0], self.extract(stretch(reference))[0]
 
 
@@ -94,13 +94,13 @@ def score_pictures(
     """Score all pairs.
 
     Args:
-        scorer: what scores them.
+        scorer: scores each pair.
         ids: image ids.
         restored: file of an image's restoration.
-        original: file of its original.
+        original: file of its ground truth.
 
     Returns:
-        For each score (n,), and the features (n, d) of the stretched restorations and originals.
+        For each score (n,), and the features (n, d) of the stretched restorations and ground truth.
 
     Raises:
         InputError: a picture cannot be read, or a pair differs in size.

@@ -1,4 +1,4 @@
-"""Published results beside our own: claims, read and checked; the comparison; how it is written."""
+"""Published claims beside measured results: claims, read and checked; the comparison; how it is written."""
 
 from vml_bench.analysis.published.claims import Claim, Published, read_published
 from vml_bench.analysis.published.compare import compare

@@ -27,7 +27,7 @@ LISTS = ("methods", "candidates")
 
 @dataclass(frozen=True)
 class Claim:
-    """One published number.
+    """One published claim.
 
     Attributes:
         paper: title and where it is published.
@@ -62,7 +62,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Published:
-    """All claims.
+    """All published claims.
 
     Attributes:
         claims: in the file's order.

@@ -60,8 +60,9 @@ def compare(claims: Sequence[Claim], frame: pd.DataFrame | None) -> pd.DataFrame
     Returns:
         One row for each claim, candidate task, convention of the metric and run; one row saying "not run" where there
         is no run. Columns: `COLUMNS`; title is the task and what tells the run's problem from others, label the method
-        and what is the run's own, difference is ours minus published. The note says what keeps a row from comparing
-        like with like: another operator or settings than configured, fewer images, another noise level.
+        and what sets the run apart, `ours` the measured value, difference is measured minus published. The note says
+        what keeps a row from comparing like with like: another operator or settings than configured, fewer images,
+        another noise level.
     """
     rows = [row for number, claim in enumerate(claims, 1) for row in _rows(number, claim, frame)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -106,7 +107,7 @@ def _runs(frame: pd.DataFrame, task: str, methods: Sequence[str]) -> list[pd.Ser
 
 
 def _operator(task: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What a problem's operator has otherwise than the configured task of that name; nothing where there is none."""
+    """How a problem's operator differs from the configured task of that name; empty where there is no such task."""
     try:
         configured = form_of(named_options("task")[task]["operator"], ("image_shape", "dtype"))
         differing = settings_of(asked["operator"], configured)

@@ -115,9 +115,9 @@ vml.plot = (panel, table) => {
     const gone = all.filter((one) => !points.includes(one)).map((one) => one.row.dataset.label);
     const sense = y.better > 0 ? "Up and to the left is better." : "Down and to the left is better.";
     root.querySelector(".caption").textContent =
-      `${points.length ? sense : "No run to plot."} Bars are 95 % intervals; an open mark: settings of its own; a dot in it: some images diverged and are left out. A point opens its run.` +
-      (outside ? ` Off this frame, a double click shows all: ${outside}.` : "") +
-      (gone.length ? ` Zero or less has no place on a log scale: ${gone.join(", ")}.` : "");
+      `${points.length ? sense : "No run to plot."} Bars are 95 % intervals; an open mark: other settings than the method's; a dot inside: some images diverged and are left out. A point links to its run.` +
+      (outside ? ` Outside this frame (double-click shows all): ${outside}.` : "") +
+      (gone.length ? ` Not on a log scale, being zero or less: ${gone.join(", ")}.` : "");
   }
 
   choice("task").append(...tasks.map((task) => option(task.key, `${task.title}, σ_y = ${task.noise}`)));

@@ -1,8 +1,6 @@
 import pytest
 
 from vml_bench.runner.tracking import tracked
-from vml_bench.store import layout
-from vml_bench.tracker import CSVTracker
 
 
 class Failing:
@@ -48,12 +46,3 @@ def test_a_run_that_is_stopped_is_finished_as_failed(tmp_path):
     with pytest.raises(KeyboardInterrupt), tracked(tracker, tmp_path):
         raise KeyboardInterrupt
     assert tracker.failed
-
-
-def test_a_disk_that_refuses_progress_stops_nothing(tmp_path, capsys):
-    (tmp_path / layout.RECORD).write_text('{"ids": ["a"]}')
-    (tmp_path / layout.PROGRESS).mkdir()
-    with tracked(CSVTracker(), tmp_path) as handle:
-        handle.images_done([{"image_id": "a", "psnr": 20.0, "nfe": 5, "seconds": 0.5, "status": "ok"}])
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("warning: tracker=csv stopped (IsADirectoryError")

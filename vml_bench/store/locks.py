@@ -1,6 +1,6 @@
-"""Who works on which image: kernel locks, which end with the process that holds them.
+"""Image locks: which process works on which image. Kernel locks, which end with the process that holds them.
 
-Byte i of the file `claims` stands for the i-th image of the data set. A process that restores an image holds a record
+Byte i of the file `locks` stands for the i-th image of the data set. A process that restores an image holds a record
 lock on its byte; the kernel, or the file server, gives it up when the process ends, however it ends. So there is no
 lock to go stale, no clock to trust and nothing to clean up.
 """
@@ -22,10 +22,10 @@ HELD = (errno.EACCES, errno.EAGAIN)
 """What the kernel says of a byte that another process has locked."""
 
 
-class Claims:
-    """The claims of this process on the images of one run.
+class ImageLocks:
+    """The image locks of this process on one run.
 
-    Record locks belong to a process: two `Claims` on one file within a process do not exclude each other, and closing
+    Record locks belong to a process: two `ImageLocks` on one file in a process do not exclude each other, and closing
     one gives up both. Where the file system has no locks, everything is granted, with a line on stderr; there
     `runner.shard` keeps processes apart.
 
@@ -43,7 +43,7 @@ class Claims:
         self._held: set[str] = set()
 
     def take(self, image_ids: Sequence[str], size: int) -> list[str]:
-        """Claim up to `size` of `image_ids`, in order, leaving out those that another process holds."""
+        """Lock up to `size` of `image_ids`, in order, leaving out those that another process holds."""
         taken: list[str] = []
         for image_id in image_ids:
             if len(taken) == size:
@@ -54,7 +54,7 @@ class Claims:
         return taken
 
     def release(self, image_ids: Sequence[str]) -> None:
-        """Give up claims."""
+        """Give up the locks on some images."""
         for image_id in image_ids:
             if image_id in self._held:
                 self._held.remove(image_id)
@@ -62,7 +62,7 @@ class Claims:
                     fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._byte[image_id])
 
     def close(self) -> None:
-        """Give up all claims."""
+        """Give up all locks."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
