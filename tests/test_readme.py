@@ -30,8 +30,3 @@ def test_the_method_it_adds_runs(tmp_path):
     )
     assert answer.returncode == 0, answer.stderr
     assert len(list(tmp_path.glob("results/runs/photos64/sr4/projection/*/images.parquet"))) == 1
-
-
-def test_the_links_lead_somewhere():
-    for target in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
-        assert (ROOT / target).exists(), target

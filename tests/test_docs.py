@@ -1,0 +1,43 @@
+"""Links of the pages lead somewhere, and what the pages name is there."""
+
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/*.md")]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target, _, anchor in re.findall(r"\]\(((?!http)[^)#]*)(#?)([^)]*)\)", page.read_text(encoding="utf-8")):
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_and_functions_that_a_page_names_exist(page):
+    for name in re.findall(r"`(?:python -m )?((?:vml_bench|baselines|benchmarks)(?:\.\w+)+)", page.read_text("utf-8")):
+        pkgutil.resolve_name(name)
+    for file in re.findall(r"`((?:vml_bench|baselines|tests|conf)/[\w/.]+)`", page.read_text("utf-8")):
+        assert (ROOT / file).exists(), file
+
+
+def test_files_and_functions_of_the_diagram_exist():
+    """The right column names a file or a folder of the package; what is called at its left is in it."""
+    (diagram,) = re.findall(r"```text\n(.*?)```", (ROOT / "docs/architecture.md").read_text("utf-8"), re.DOTALL)
+    for line in diagram.splitlines():
+        if found := re.search(r"  ([a-z_]+(?:/[a-z_]*)*(?:\.py)?)$", line):
+            file = ROOT / "vml_bench" / found.group(1)
+            assert file.exists(), line
+            for name in re.findall(r"(\w+)\(", line) if file.is_file() else ():
+                assert re.search(rf"(def|class) {name}\b", file.read_text("utf-8")), line
