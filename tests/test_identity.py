@@ -132,8 +132,34 @@ def test_an_option_added_at_the_value_that_means_as_before_keeps_the_name(monkey
     assert form_of(node(extra=0.0)) == before
 
 
-def test_where_something_lies_does_not_count():
-    assert form_of(node(weights="/a.pt")) == form_of(node(weights="/b.pt")) == form_of(node())
+def test_of_a_path_what_lies_there_counts_and_not_where_it_lies(tmp_path):
+    for name, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (form_of(node(weights=str(tmp_path / name))) for name in ("a.pt", "b.pt", "c.pt"))
+    assert a == b
+    assert len({name_of(a), name_of(c), name_of(form_of(node()))}) == 3
+    assert in_words(settings_of(a, form_of(node()))).startswith("weights=file ")
+
+
+def test_a_file_that_a_text_names_counts_by_its_content_too(tmp_path):
+    """An option that nobody declared as a path: a mask given as text, say."""
+    mask = tmp_path / "mask.png"
+    mask.write_bytes(b"1")
+    first = form_of(node(kind=str(mask)))
+    moved = mask.rename(tmp_path / "other.png")
+    assert form_of(node(kind=str(moved))) == first
+    moved.write_bytes(b"2")
+    assert form_of(node(kind=str(moved))) != first
+
+
+def test_a_folder_counts_by_what_is_in_it(tmp_path):
+    for name in ("x", "y"):
+        (tmp_path / name / "in").mkdir(parents=True)
+        (tmp_path / name / "in" / "a").write_text("1")
+    first, second = (form_of(node(weights=str(tmp_path / name))) for name in ("x", "y"))
+    assert first == second
+    (tmp_path / "y" / "in" / "a").write_text("2")
+    assert form_of(node(weights=str(tmp_path / "y"))) != first
 
 
 def test_what_is_kept_besides_does_not_count(monkeypatch):

@@ -79,7 +79,7 @@ class Card:
         """The card of one row, titled as the row is called: a variant where the method has settings of its own.
 
         Args:
-            label: the row's, from `vml_bench.store.runs.labels`.
+            label: the row's, from `vml_bench.store.labels.labels`.
             settings: all its settings in words, the method's before those of the way of computing.
         """
         own = self.name if settings and not settings.startswith("compute.") else None

@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import math
+import os
 import pkgutil
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,8 @@ from torch import Tensor, nn
 from vml_bench.contract import ImageSet
 from vml_bench.files import sha256
 
+CONTENT = "content"
+"""Key under which a form holds the sha256 of what lies at a path."""
 DIGITS = 10
 """Hexadecimal digits of a name."""
 
@@ -55,22 +58,33 @@ class Aside:
     """Marks an option that says where something lies or what else is kept, and never changes a number."""
 
 
+def content_digest(path: Path) -> str:
+    """sha256 of a file, or of all files of a folder by relative name."""
+    if path.is_file():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = (f"{file.relative_to(path).as_posix()} {sha256(file)}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def name_of(form: Form) -> str:
     """The name that a form has: `DIGITS` hexadecimal digits of its sha256."""
     return hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
-def form_of(node: Mapping[str, Any], supplied: Iterable[str] = ()) -> Form:
+def form_of(node: Mapping[str, Any], supplied: Iterable[str] = (), files: bool = True) -> Form:
     """The form of a configuration node with a `_target_`: {class or function name: {parameter: value}}.
 
-    Every parameter counts, given or default, but those that hold a path, those marked `Aside`, and those that stand
-    at their `AsBefore` value. Where the target lies does not count.
+    Every parameter counts, given or default, but those marked `Aside`, and those that stand at their `AsBefore` value.
+    Of a path what lies there counts, not the path. Where the target lies does not count.
 
     Args:
         node: plain data, resolved.
         supplied: parameters that the harness gives when it builds the target, such as the images' shape.
+        files: whether what lies at a path is hashed here; False where it is hashed otherwise, as weights are.
 
     Raises:
+        OSError: a file cannot be read.
         ValueError, TypeError, AttributeError, ImportError: the target cannot be found or has no signature.
     """
     target = pkgutil.resolve_name(node["_target_"])
@@ -86,7 +100,10 @@ def form_of(node: Mapping[str, Any], supplied: Iterable[str] = ()) -> Form:
         else:
             value = _default(target, name, parameter.default)
         hint = hints.get(name, Any)
-        if not _left_out(value, hint):
+        if _holds_path(value, hint):
+            if files and Path(value).exists():
+                values[name] = {CONTENT: content_digest(Path(value))}
+        elif not _left_out(value, hint):
             values[name] = canonical(value, hint)
     known = {*inspect.signature(target).parameters, "_target_", "_partial_", "_convert_", "_recursive_"}
     values |= {name: canonical(value) for name, value in node.items() if name not in known}  # taken by **options
@@ -151,7 +168,9 @@ def in_words(settings: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A canonical value as an override would give it."""
+    """A canonical value as an override would give it; of a file the first digits of its hash."""
+    if isinstance(value, Mapping) and value.keys() == {CONTENT}:
+        return f"file {str(value[CONTENT])[:DIGITS]}"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float):
@@ -209,9 +228,9 @@ def prior_form(node: Mapping[str, Any], prior: object) -> Form:
         node: its configuration node.
         prior: built of that.
     """
-    form = form_of(node)
     if file := getattr(prior, "checkpoint", None):
-        return form | {"weights": sha256(file)}
+        return form_of(node, files=False) | {"weights": sha256(file)}
+    form = form_of(node)
     module = prior if isinstance(prior, nn.Module) else getattr(prior, "network", None)
     if isinstance(module, nn.Module) and next(module.parameters(), None) is not None:
         return form | {"parameters": parameters_digest(module)}
@@ -268,6 +287,20 @@ def _left_out(value: Any, hint: Any) -> bool:
         return True
     if any(isinstance(mark, AsBefore) and canonical(value, hint) == canonical(mark.value, hint) for mark in marks):
         return True
+    return value is None and _is_path(hint)
+
+
+def _holds_path(value: Any, hint: Any) -> bool:
+    """Whether a parameter is a path: by its type, or because a text that looks like one names a file."""
+    if not isinstance(value, (str, Path)):
+        return False
+    if _is_path(hint):
+        return True
+    looks = isinstance(value, Path) or os.sep in value or bool(Path(value).suffix)
+    return looks and Path(value).is_file()
+
+
+def _is_path(hint: Any) -> bool:
     plain = _plain(hint)
     return Path in (plain, *get_args(plain))
 

@@ -21,7 +21,8 @@ from vml_bench.errors import InputError
 from vml_bench.figures.pictures import FAINT, FONT, INK, file_stem, save_png
 from vml_bench.identity import in_words
 from vml_bench.store import layout
-from vml_bench.store.runs import Run, by_problem, differences, labels, select_runs
+from vml_bench.store.labels import differences, labels
+from vml_bench.store.runs import Run, by_problem, select_runs
 from vml_bench.text import number
 
 DPI = 200

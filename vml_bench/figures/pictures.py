@@ -18,7 +18,8 @@ from PIL import Image, UnidentifiedImageError
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
 from vml_bench.store import layout
-from vml_bench.store.runs import UNREADABLE, Problem, Run, by_problem, differences, labels, open_run, select_runs
+from vml_bench.store.labels import differences, labels
+from vml_bench.store.runs import UNREADABLE, Problem, Run, by_problem, open_run, select_runs
 
 DPI = 200
 MOST = 24

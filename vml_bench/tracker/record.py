@@ -19,7 +19,8 @@ from vml_bench.identity import in_words, name_of
 from vml_bench.runner.tracking import Row
 from vml_bench.store import layout
 from vml_bench.store.features import read_features
-from vml_bench.store.runs import Problem, Run, labels, run_of
+from vml_bench.store.labels import labels
+from vml_bench.store.runs import Problem, Run, run_of
 
 COUNTS = ("n", "diverged")
 """The leaderboard `KEYS` that are results; the others say which run it is."""

@@ -11,7 +11,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from vml_bench.store.runs import Problem, Run, by_problem, differences, labels
+from vml_bench.store.labels import differences, labels
+from vml_bench.store.runs import Problem, Run, by_problem
 
 BY = ("auto", "image", "photograph")
 EQUAL = 110.0

@@ -22,19 +22,8 @@ from vml_bench.identity import in_words
 from vml_bench.metrics.frechet import frechet_distance, frechet_interval, kernel_distance
 from vml_bench.store import layout
 from vml_bench.store.features import Extract, Features, Originals, complete_features
-from vml_bench.store.runs import (
-    UNREADABLE,
-    Run,
-    by_problem,
-    differences,
-    each,
-    hidden,
-    labels,
-    left_out,
-    no_run,
-    open_run,
-    select_runs,
-)
+from vml_bench.store.labels import differences, labels
+from vml_bench.store.runs import UNREADABLE, Run, by_problem, each, hidden, left_out, no_run, open_run, select_runs
 
 KERNEL = ("kid", "kd_alex")
 """The columns of distances that are kernel distances; the others are Fréchet distances."""
