@@ -14,9 +14,9 @@ from vml_bench.columns import Column, columns_of
 from vml_bench.errors import InputError
 from vml_bench.identity import flat, in_words
 from vml_bench.runner.command import again
-from vml_bench.store.layout import CONFIG, DIVERGED, RECORD, RunPlace
+from vml_bench.store.layout import CONFIG, DIVERGED, RECORD, RunPlace, run_folders
 from vml_bench.store.parts import table
-from vml_bench.store.runs import UNREADABLE, Run, find_run, open_run
+from vml_bench.store.runs import UNREADABLE, Run, open_run
 from vml_bench.text import aligned
 
 WIDTH = 120
@@ -185,3 +185,24 @@ def folded(command: str) -> list[str]:
             line = " "
         line += f" {word}"
     return [*full, line]
+
+
+def find_run(results_dir: str | Path, which: str) -> Path:
+    """The folder of a run by its folder, its name, or the first digits of its name.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    folder = Path(which)
+    if (folder / RECORD).is_file():
+        return folder
+    found = [path for path in run_folders(results_dir) if path.name.startswith(which)] if which else []
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(
+            f"no run '{which}' under {results_dir}",
+            "give a run's folder or its name; `vml-bench leaderboard` lists them",
+        )
+    some = ", ".join("/".join(path.parts[-4:]) for path in found[:5])
+    raise InputError(f"'{which}' means {len(found)} runs ({some} …)", "give more digits, or the folder")

@@ -6,6 +6,7 @@ Gutha, Vinuesa, Azizpour, "Inverse problems with diffusion models: MAP estimatio
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import field
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -21,7 +22,7 @@ from vml_bench.settings import settings
 
 
 @settings
-class InnerLoop:
+class InnerLoop(ABC):
     """At each noise level K steps x ← x + η d, the method's own `direction`; then the move to the next level.
 
     A stationary point of VML_S is x = D + σ² g with g = Hᵀ(H D − y)/σ_y². So where D has settled, the "stationary" move
@@ -69,11 +70,11 @@ class InnerLoop:
                 x = denoised + (sigma_next / sigma) ** (2 if self.move == "stationary" else 1) * (x - denoised)
         return x
 
+    @abstractmethod
     def direction(
         self, x: Tensor, sigma: float, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser
     ) -> tuple[Tensor, Tensor]:
         """D(x_t, σ), and d, along which a step from x_t goes; both (B, C, H, W)."""
-        raise NotImplementedError
 
 
 @settings

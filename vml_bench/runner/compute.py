@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from vml_bench.contract import Prior
 from vml_bench.errors import InputError
-from vml_bench.files import sha256
 from vml_bench.identity import AsBefore
 from vml_bench.noise import ImageNoise
 from vml_bench.settings import settings
@@ -68,7 +67,7 @@ class NoPrior:
     """
 
     sigma_min = sigma_max = float("nan")
-    origin = None
+    checkpoint = None
     difference: ClassVar[dict[str, dict[str, float]]] = {}
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
@@ -92,7 +91,7 @@ class ComputedPrior:
         device: where the prior is.
 
     Attributes:
-        origin: name and sha256 of the file that the weights came from, None if they came from none.
+        checkpoint: the file that the weights came from, None if they came from none.
         difference: for each probed σ, the relative L2 change of D and of Jᵀv against plain single
             precision; empty where the options are exact.
 
@@ -104,8 +103,7 @@ class ComputedPrior:
         self.sigma_min = prior.sigma_min
         self.sigma_max = prior.sigma_max
         self.image_shape = prior.image_shape
-        file = getattr(prior, "checkpoint", None)
-        self.origin = {"file": file.name, "sha256": sha256(file)} if file else None
+        self.checkpoint = getattr(prior, "checkpoint", None)
         self._prior = prior
         self._compute = compute
         self._device = device

@@ -59,6 +59,12 @@ def columns(cell: Cell) -> list[dict[str, Any]]:
     return [{**column, "form": form_of(node)} for column, node in zip(cell.metrics.columns, nodes, strict=True)]
 
 
+def weights(cell: Cell) -> dict[str, str] | None:
+    """Name and sha256 of the file that the prior's weights came from; None if they came from none."""
+    file, form = getattr(cell.prior, "checkpoint", None), cell.identity.prior or {}
+    return {"file": Path(file).name, "sha256": form["weights"]} if file else None
+
+
 def settings(method: Any, form: Form) -> dict[str, Any]:
     """What a run's method has otherwise than the configuration that bears its name; nothing where there is none."""
     name = str(method.name)
@@ -112,7 +118,7 @@ class Record:
             "command": cell.command or earlier.get("command"),
             "date": earlier.get("date", now),
             "ids": [image_id for image_id in cell.images.ids if image_id in began_with],
-            "weights": getattr(cell.prior, "origin", None),
+            "weights": weights(cell),
             "compute": {**asdict(cell.compute), "difference": cell.prior.difference},
             "environment": environment,
             "environments": environments,

@@ -109,7 +109,7 @@ def misfit(value: object, hint: Any) -> str | None:
     except ValidationError as error:
         details = error.errors(include_url=False)
         return None if any(map(_for_the_build, details)) else remedy(details, hint)
-    except (PydanticUserError, NameError, NotImplementedError):  # the annotation is not one of plain data
+    except (PydanticUserError, NameError, NotImplementedError):  # pydantic 2.7 raises the last; not one of plain data
         return None
     return None
 

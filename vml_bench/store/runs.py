@@ -340,27 +340,6 @@ def datasets(results_dir: str | Path, dataset: str | None = None) -> list[str]:
     return found
 
 
-def find_run(results_dir: str | Path, which: str) -> Path:
-    """The folder of a run by its folder, its name, or the first digits of its name.
-
-    Raises:
-        InputError: there is none, or several.
-    """
-    folder = Path(which)
-    if (folder / layout.RECORD).is_file():
-        return folder
-    found = [path for path in layout.run_folders(results_dir) if path.name.startswith(which)] if which else []
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise InputError(
-            f"no run '{which}' under {results_dir}",
-            "give a run's folder or its name; `vml-bench leaderboard` lists them",
-        )
-    some = ", ".join("/".join(path.parts[-4:]) for path in found[:5])
-    raise InputError(f"'{which}' means {len(found)} runs ({some} …)", "give more digits, or the folder")
-
-
 def _read_images(folder: Path, asked: Sequence[str]) -> pd.DataFrame:
     """Rows of all images, merged or not, those of `asked` first and in that order."""
     unmerged = parts.part_files(folder)
