@@ -49,7 +49,7 @@ def unreadable(tmp_path):
         (renamed, ["missing conv_in.weight", "unknown conv_up.weight"]),
         (unreadable, ["b.png cannot be read"]),
         (["task.noise_std=-1"], ["task.noise_std=-1", "σ_y ≥ 0"]),
-        (["runner.batch_size=0"], ["runner.batch_size=0", "1 or more"]),
+        (["runner.batch_size=0"], ["runner.batch_size=0", "more than 0"]),
         (["runner.batch=4"], ["runner.batch"]),
     ],
     ids=lambda value: value.__name__ if callable(value) else value[0],

@@ -15,9 +15,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from vml_bench.errors import InputError
 from vml_bench.identity import AsBefore, form_of
-from vml_bench.runner.signature import check_node
+from vml_bench.runner.validation import check_node
 from vml_bench.schedule import EDMSchedule, Schedule
-from vml_bench.settings import settings
+from vml_bench.settings import checked, settings
 
 
 @settings
@@ -134,3 +134,35 @@ class Odd:
 def test_annotations_of_other_things_than_plain_data_are_left_to_the_build():
     check_node({"_target_": f"{__name__}.Odd", "shape": "text", "act": None}, "task.operator")
     check_node({"_target_": f"{__name__}.Odd", "act": {"_target_": "builtins.dict"}}, "task.operator")
+
+
+class Folder:
+    @checked
+    def __init__(self, root: str, first: PositiveInt | None = 100, shape: tuple[int, int] = (1, 1)) -> None:
+        if root == "none":
+            raise InputError("there is no such folder", "make it")
+        self.root, self.first, self.shape = root, first, shape
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "says"),
+    [
+        (("a", 0), {}, "first=0 does not fit Folder; it must be more than 0 or null"),
+        (("a",), {"first": True}, "first=True does not fit Folder; it must be a whole number or null"),
+        ((3,), {}, "root=3 does not fit Folder; it must be a text"),
+        ((), {}, "Folder needs root; give it a value"),
+        (("a",), {"frist": 1}, "frist is unknown to Folder; choose among root, first, shape"),
+        (("none",), {}, "there is no such folder; make it"),
+    ],
+)
+def test_arguments_of_a_class_that_is_no_dataclass_are_checked_alike(given, named, says):
+    with pytest.raises(InputError) as caught:
+        Folder(*given, **named)
+    assert str(caught.value) == says
+    made = Folder("a", None, shape=OmegaConf.create([2, 3]))
+    assert (made.root, made.first, made.shape) == ("a", None, (2, 3))
+
+
+def test_in_a_configuration_they_have_the_full_key():
+    with pytest.raises(InputError, match=r"^dataset\.images\.first=0 does not fit; it must be more than 0 or null$"):
+        check_node({"_target_": f"{__name__}.Folder", "root": "a", "first": 0}, "dataset.images")

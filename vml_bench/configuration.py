@@ -50,24 +50,30 @@ def option(group: str, choice: str, folders: Sequence[Path] = ()) -> dict[str, A
     )
     if file is None:
         raise ValueError(f"there is no {group}={choice}")
-    own = read_config(file)
+    own = read_config(file, ours=True)
     merged: dict[str, Any] = {}
     defaults = own.pop("defaults", [])
     for base in defaults if "_self_" in defaults else [*defaults, "_self_"]:
         if base == "_self_":
             merged = _merged(merged, own)
         elif isinstance(base, str):
-            merged = _merged(merged, option(group, base, folders))
+            merged = _merged(merged, option(group, base.removesuffix("@_here_"), folders))
     return merged
+
+
+@lru_cache(maxsize=8)
+def choices(group: str) -> dict[str, str]:
+    """For each `name` in a group of the project's own configuration, its choice: dps_published is published/dps."""
+    root = config_dir() / group
+    found = [file.relative_to(root).with_suffix("").as_posix() for file in sorted(root.rglob("*.yaml"))]
+    names = {choice: option(group, choice).get("name") for choice in found}
+    return {str(name): choice for choice, name in names.items() if name is not None}
 
 
 @lru_cache(maxsize=8)
 def named_options(group: str) -> dict[str, dict[str, Any]]:
     """Every option of a group of the project's own configuration that has a `name`, by that name."""
-    root = config_dir() / group
-    choices = [file.relative_to(root).with_suffix("").as_posix() for file in sorted(root.rglob("*.yaml"))]
-    found = {choice: option(group, choice) for choice in choices}
-    return {str(node["name"]): node for node in found.values() if "name" in node}
+    return {name: option(group, choice) for name, choice in choices(group).items()}
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,12 +85,12 @@ def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     return out
 
 
-def read_config(file: Path) -> dict[str, Any]:
+def read_config(file: Path, ours: bool = False) -> dict[str, Any]:
     """The configuration in a run's folder, as plain data.
 
     A tag builds no object, `_target_` is a word like others, and `${oc.env:…}` stays text and is not looked up in this
     machine's environment. Aliases, a few lines of which unfold to gigabytes, and deep nesting, which ends the process,
-    are refused.
+    are refused, except in one of the user's own configuration groups (`ours`).
 
     Raises:
         OSError, ValueError: it cannot be read, or is no configuration.
@@ -97,7 +103,8 @@ def read_config(file: Path) -> dict[str, Any]:
     text = file.read_text(encoding="utf-8")
     try:
         depth = 0
-        for event in yaml.parse(text, loader) if UNUSUAL.search(text) or text.count("[") > DEEPEST else ():
+        unusual = not ours and (UNUSUAL.search(text) or text.count("[") > DEEPEST)
+        for event in yaml.parse(text, loader) if unusual else ():
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
                 raise ValueError(f"{file.name} holds an alias, or nests more than {DEEPEST} deep")
@@ -122,3 +129,9 @@ def read_record(file: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError(f"{file.name} holds no record")
     return record
+
+
+def mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What a record has under a key; empty where that is no mapping, for a record may say anything."""
+    value = record.get(key)
+    return value if isinstance(value, Mapping) else {}

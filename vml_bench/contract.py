@@ -19,7 +19,11 @@ class Prior(Protocol):
     """A denoiser D(x, σ) = E[x_0 | x_0 + σ n = x], n ~ N(0, I), for images in [-1, 1].
 
     A learned prior also has `checkpoint`, the path of the file it was loaded from, and `network`, the module that does
-    the work.
+    the work; it may have `notes`, how the weights were found in the file, and `described`, what else tells it from
+    another prior, as plain data.
+    A prior that learned the variance of DDPM's steps too says so by `learned_variance = True`, and has
+    `with_variance(x, σ) -> (D, v)`, both (B, C, H, W), from one pass: v = −1 means the smaller, v = 1 the larger of the
+    two variances that DDPM knows, and between them the logarithm is linear (arXiv:2102.09672, eq. 15).
 
     Attributes:
         sigma_min, sigma_max: smallest and largest noise level at which D may be asked.
@@ -49,11 +53,13 @@ class Denoiser(Protocol):
 
     Attributes:
         sigma_min, sigma_max, image_shape: the prior's.
+        learned_variance: whether `vjp_with_variance` may be asked.
     """
 
     sigma_min: float
     sigma_max: float
     image_shape: tuple[int, int, int]
+    learned_variance: bool
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """D(x, σ) without gradient: (B, C, H, W) -> (B, C, H, W)."""
@@ -61,6 +67,10 @@ class Denoiser(Protocol):
 
     def vjp(self, x: Tensor, sigma: float, jacobian: str = "reverse") -> tuple[Tensor, PullBack]:
         """D(x, σ), and v ↦ Jᵀ v there."""
+        ...
+
+    def vjp_with_variance(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, PullBack]:
+        """D(x, σ), the prior's learned variance (see `Prior`), and v ↦ Jᵀ v there, for one evaluation."""
         ...
 
 
@@ -146,7 +156,8 @@ class Method(Protocol):
     """Restores images from their measurements. No batching, device, logging or seed is its business.
 
     A method that never asks the denoiser says so with `needs_prior = False`: no prior is loaded for it, and images may
-    have any size that the operator takes. Its hyperparameters are best the fields of a frozen dataclass.
+    have any size that the operator takes. One that cannot use every prior has `check(prior)`, which raises `InputError`
+    and is called before anything is computed. Its hyperparameters are best the fields of a frozen dataclass.
     """
 
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:

@@ -20,6 +20,7 @@ class Denoiser:
         nfe: network evaluations so far (per image: a batched call counts once).
         vjps: vector-Jacobian products so far.
         sigma_min, sigma_max, image_shape: the prior's.
+        learned_variance: whether the prior has one, see `vml_bench.contract.Prior`.
     """
 
     def __init__(self, prior: Prior) -> None:
@@ -27,6 +28,7 @@ class Denoiser:
         self.sigma_min = prior.sigma_min
         self.sigma_max = prior.sigma_max
         self.image_shape = prior.image_shape
+        self.learned_variance = getattr(prior, "learned_variance", False)
         self.nfe = 0
         self.vjps = 0
 
@@ -55,18 +57,31 @@ class Denoiser:
             raise InputError(f"jacobian='{jacobian}' is unknown", f"use {' or '.join(JACOBIANS)}")
         return self._reverse(x, sigma) if jacobian == "reverse" else self._forward_difference(x, sigma)
 
+    def vjp_with_variance(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor, PullBack]:
+        """D(x, σ), the prior's learned variance there, and v ↦ Jᵀ v as `vjp` has it, for one evaluation.
+
+        Only where `learned_variance` is true. The variance is (B, C, H, W), without gradient.
+        """
+        self.nfe += 1
+        with torch.enable_grad():
+            point = x.detach().requires_grad_()
+            denoised, variance = self._prior.with_variance(point, sigma)
+        return denoised.detach(), variance.detach(), self._pull_back(denoised, point)
+
     def _reverse(self, x: Tensor, sigma: float) -> tuple[Tensor, PullBack]:
         self.nfe += 1
         with torch.enable_grad():
             point = x.detach().requires_grad_()
             denoised = self._prior(point, sigma)
+        return denoised.detach(), self._pull_back(denoised, point)
 
+    def _pull_back(self, denoised: Tensor, point: Tensor) -> PullBack:
         def pull_back(v: Tensor, retain: bool = False) -> Tensor:
             self.vjps += 1
             (product,) = torch.autograd.grad(denoised, point, grad_outputs=v, retain_graph=retain)
             return product
 
-        return denoised.detach(), pull_back
+        return pull_back
 
     def _forward_difference(self, x: Tensor, sigma: float) -> tuple[Tensor, PullBack]:
         """J v ≈ (D(x + h v) − D(x)) / h, h of each image's own such that h v has a root mean square of `REACH` · σ."""

@@ -58,7 +58,7 @@ def examine(name: str) -> list[Need]:
     """Look for everything that a target needs; reads files, but neither writes nor downloads."""
     target = TARGETS[name]
     needs = [weights(what) for what in target.weights]
-    needs += [weights(what, counts=False) for what in target.optional]
+    needs += [weights(what, counts=False) for what in (*target.optional, *target.priors)]
     needs += [shipped()] if target.dataset == "photos64" else []
     needs += [data(target.dataset)]
     needs += [gpu()] if target.gpu else []
@@ -105,14 +105,12 @@ def data(name: str) -> Need:
     command = f"vml-bench fetch {name}" if entry else ""
     try:
         images = build(config.dataset.images, "dataset")
-        missing = images.missing() if entry else ()
+        absent, n = len(images.missing() if entry else ()), len(images.ids)
     except InputError as error:
         problem = error.problem.removeprefix(f"data set '{name}': ")
         return Need(f"{name} (data)", f"missing: {problem}", about, root, command or error.remedy)
-    if missing:
-        state = f"{len(images.ids) - len(missing)} of {len(images.ids)} images"
-        return Need(f"{name} (data)", state, about, root, command)
-    return Need(f"{name} (data)", f"found: {len(images.ids)} images", about, root)
+    state = f"{n - absent} of {n} images" if absent else f"found: {n} images"
+    return Need(f"{name} (data)", state, about, root, command if absent else "")
 
 
 def gpu() -> Need:

@@ -18,13 +18,14 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
 
 from vml_bench.contract import ImageSet
 from vml_bench.files import sha256
+from vml_bench.settings import hints_of
 
 CONTENT = "content"
 """Key under which a form holds the sha256 of what lies at a path."""
@@ -88,7 +89,7 @@ def form_of(node: Mapping[str, Any], supplied: Iterable[str] = (), files: bool =
         ValueError, TypeError, AttributeError, ImportError: the target cannot be found or has no signature.
     """
     target = pkgutil.resolve_name(node["_target_"])
-    hints = _hints(target)
+    hints = hints_of(target)
     values: Form = {}
     for name, parameter in inspect.signature(target).parameters.items():
         if name in supplied or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -112,7 +113,7 @@ def form_of(node: Mapping[str, Any], supplied: Iterable[str] = (), files: bool =
 
 def form_of_object(thing: Any) -> Form:
     """The form of a dataclass's instance, such as a schedule that is a default: as `form_of` of its own node."""
-    hints = _hints(type(thing))
+    hints = hints_of(type(thing))
     values = {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing) if field.init}
     kept = {name: value for name, value in values.items() if not _left_out(value, hints.get(name, Any))}
     return {type(thing).__name__: {name: canonical(value, hints.get(name, Any)) for name, value in kept.items()}}
@@ -221,15 +222,16 @@ def problem_form(
 def prior_form(node: Mapping[str, Any], prior: object) -> Form:
     """What a prior is: its node without paths, and the sha256 of its weights.
 
-    The weights are those of the file that it names as `checkpoint`; without one, its learned parameters are hashed; a
-    prior in closed form has none, and is told by its node alone.
+    The weights are those of the file that it names as `checkpoint`, and with them counts what it says itself in
+    `described`; without such a file, its learned parameters are hashed; a prior in closed form has none, and is told by
+    its node alone.
 
     Args:
         node: its configuration node.
         prior: built of that.
     """
     if file := getattr(prior, "checkpoint", None):
-        return form_of(node, files=False) | {"weights": sha256(file)}
+        return form_of(node, files=False) | {"weights": sha256(file)} | (getattr(prior, "described", None) or {})
     form = form_of(node)
     module = prior if isinstance(prior, nn.Module) else getattr(prior, "network", None)
     if isinstance(module, nn.Module) and next(module.parameters(), None) is not None:
@@ -261,14 +263,6 @@ def run_form(problem: Form, method: Form, prior: Form | None, compute: Form) -> 
         "prior": None if prior is None else name_of(prior),
         "compute": compute if prior is not None else {},
     }
-
-
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    of_fields = not inspect.isclass(target) or dataclasses.is_dataclass(target)
-    try:
-        return get_type_hints(target if of_fields else target.__init__, include_extras=True)
-    except (TypeError, NameError):  # a built-in, or annotations that are there for readers alone
-        return {}
 
 
 def _default(target: Callable[..., Any], name: str, default: Any) -> Any:

@@ -15,9 +15,9 @@ KEYS = {
     "": ("seed", "compute", "runner", "prior", "dataset", "task", "method", "metrics", "tracker"),
     "runner": RUNNER,
     "prior": ("name", "cite", "model", "synthetic"),
-    "dataset": ("name", "cite", "images"),
+    "dataset": ("name", "cite", "wants", "images"),
     "task": ("name", "noise_std", "operator"),
-    "method": ("name", "about", "sampler"),
+    "method": ("name", "about", "tasks", "sampler"),
 }
 """What the harness itself reads of each group; what else stands there must be referred to by something."""
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")

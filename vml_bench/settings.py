@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import field, fields
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError, validate_call
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
 from vml_bench.errors import InputError
 
 Cls = TypeVar("Cls", bound=type)
+Build = TypeVar("Build", bound=Callable[..., None])
 
 CONFIG = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 """Nothing is converted but an int to a float; NaN and infinity are refused; other classes are checked by isinstance."""
@@ -63,9 +65,38 @@ def settings(cls: Cls) -> Cls:
     same limit is checked before anything is built, and the message has the full key: "method.sampler.eta=2 does not
     fit; it must be at most 1". A list becomes a tuple. A subclass with fields of its own needs the decorator too.
     """
-    checked = dataclass(frozen=True, config=CONFIG)(cls)
-    build = checked.__init__
-    names = [parameter.name for parameter in fields(checked) if parameter.init]
+    made = dataclass(frozen=True, config=CONFIG)(cls)
+    names = [parameter.name for parameter in fields(made) if parameter.init]
+    made.__init__ = _one_line(made.__init__, made, names)
+    return made
+
+
+def checked(build: Build) -> Build:
+    """Check the arguments of an `__init__` as `settings` checks fields, in a class that is no dataclass.
+
+        @checked
+        def __init__(self, root: str | Path, first: PositiveInt | None = 100) -> None:
+
+    An annotation that names a protocol or a class is checked by isinstance.
+    """
+    names = list(inspect.signature(build).parameters)
+    return _one_line(validate_call(config=CONFIG)(build), build, names)
+
+
+def hints_of(target: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations of what a class or function takes, with their marks; none for a built-in, or where they are no types.
+
+    A dataclass's are those of its fields, another class's those of its `__init__`.
+    """
+    of_fields = not inspect.isclass(target) or is_dataclass(target)
+    try:
+        return get_type_hints(target if of_fields else target.__init__, include_extras=True)
+    except (TypeError, NameError):
+        return {}
+
+
+def _one_line(build: Build, of: Any, names: Sequence[str]) -> Build:
+    """An `__init__` that says in one line what does not fit; `of` has its annotations, `names` are its parameters."""
 
     @functools.wraps(build)
     def __init__(self: Any, *args: Any, **values: Any) -> None:
@@ -74,10 +105,10 @@ def settings(cls: Cls) -> Cls:
         try:
             build(self, *args, **values)
         except ValidationError as error:
-            raise _in_one_line(error, checked, dict(zip(names, args, strict=False)) | values, names) from None
+            given = dict(zip(names, (*[self] * (names[0] == "self"), *args), strict=False)) | values
+            raise _in_one_line(error, type(self).__name__, get_type_hints(of), given, names) from None
 
-    checked.__init__ = __init__
-    return checked
+    return __init__
 
 
 def remedy(details: Sequence[Mapping[str, Any]], hint: Any) -> str:
@@ -98,14 +129,17 @@ def _words(detail: Mapping[str, Any]) -> str:
     return f"a list, each item {words}" if in_a_list else words
 
 
-def _in_one_line(error: ValidationError, of: type, given: Mapping[str, Any], names: Sequence[str]) -> InputError:
-    """The first thing that pydantic found in settings.
+def _in_one_line(
+    error: ValidationError, of: str, hints: Mapping[str, Any], given: Mapping[str, Any], names: Sequence[str]
+) -> InputError:
+    """The first thing that pydantic found.
 
     Args:
         error: what it raised.
-        of: the class of the settings.
+        of: the name of the class.
+        hints: the annotations, by name.
         given: the values, by name.
-        names: of all its settings.
+        names: of all settings, by position.
     """
     details = error.errors(include_url=False)
     first = details[0]
@@ -113,13 +147,13 @@ def _in_one_line(error: ValidationError, of: type, given: Mapping[str, Any], nam
         return raised
     place = first["loc"][0]
     if first["type"].startswith("unexpected_"):
-        return InputError(f"{place} is unknown to {of.__name__}", f"choose among {', '.join(names)}")
+        known = ", ".join(name for name in names if name != "self")
+        return InputError(f"{place} is unknown to {of}", f"choose among {known}")
     name = names[place] if isinstance(place, int) else place
     if name not in given:
-        return InputError(f"{of.__name__} needs {name}", "give it a value")
+        return InputError(f"{of} needs {name}", "give it a value")
     same = [detail | {"loc": detail["loc"][1:]} for detail in details if detail["loc"][0] == place]
-    hint = get_type_hints(of)[name]
-    return InputError(f"{name}={given[name]!r} does not fit {of.__name__}", remedy(same, hint))
+    return InputError(f"{name}={given[name]!r} does not fit {of}", remedy(same, hints[name]))
 
 
 def _hashable(value: Any) -> Any:

@@ -11,12 +11,13 @@ from typing import Any
 
 from vml_bench.analysis.leaderboard.render import printed
 from vml_bench.columns import Column, columns_of
+from vml_bench.configuration import mapping
 from vml_bench.errors import InputError
 from vml_bench.identity import flat, in_words
 from vml_bench.runner.command import again
 from vml_bench.store.layout import CONFIG, DIVERGED, RECORD, RunPlace, run_folders
 from vml_bench.store.parts import table
-from vml_bench.store.runs import UNREADABLE, Run, open_run
+from vml_bench.store.runs import UNREADABLE, Run, open_run, reason
 from vml_bench.text import aligned
 
 WIDTH = 120
@@ -42,13 +43,14 @@ def show(results: Path, which: str, image_id: str | None = None) -> str:
     """
     folder = find_run(results, which)
     try:
-        run = open_run(RunPlace.of(folder).folder)
-        fields = list(of_run(run) if image_id is None else of_image(run, image_id, whole=True))
+        place = RunPlace.of(folder)
+        run = open_run(place.folder)
+        fields = [("run", [place.label]), *(of_run(run) if image_id is None else of_image(run, image_id))]
     except InputError:  # a ValueError, too
         raise
     except (*UNREADABLE, AttributeError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"run {folder} cannot be read ({said})", "`vml-bench verify` says what mends it") from error
+        what = f"run {folder} cannot be read ({reason(error, folder)})"
+        raise InputError(what, "`vml-bench verify` says what mends it") from error
     return "\n".join(line for field in fields for line in lines(*field))
 
 
@@ -62,20 +64,19 @@ def lines(label: str, content: str | list[str]) -> Iterator[str]:
 
 def of_run(run: Run) -> Iterator[Field]:
     """The fields of a run."""
-    problem, operator = run.problem, run.problem.form.get("operator", {})
-    yield "run", [RunPlace.of(run.folder).label]
-    command = again(run.record, run.results)
+    problem, record, prior = run.problem, run.record, run.record.get("prior")
+    command = again(record, run.results)
     yield "command", folded(command) if command else f"{RECORD} records none; {CONFIG} says how it was made"
-    yield "date", str(run.record.get("date") or "not on record")
+    yield "date", str(record.get("date") or "not on record")
     yield "data set", f"{run.dataset} (images {problem.images})"
-    yield "task", f"{run.task}: {in_full(operator)}"
-    yield "noise", f"σ_y = {run.noise_std:g}, seed {run.seed}"
+    yield "task", f"{run.task}: {in_full(problem.form.get('operator', {}))}"
+    yield "noise", f"σ_y = {run.noise_std:g}, seed {problem.form['seed']}"
     yield "problem", problem.name + (f", against {in_full(problem.form['reference'])}" if run.exact else "")
-    yield "prior", of_prior(run)
+    yield "prior", f"{prior['name']} ({prior['hash']}): {in_full(prior['form'])}" if prior else "none"
     title = f" ({run.card.title})" if run.card.title != run.method else ""
     yield "method", f"{run.method}{title}: {in_full(run.form.get('method', {}))}"
     yield "settings", in_words(run.all_settings) or "as configured"
-    yield "computed", computed(run.record, bool(run.prior))
+    yield "computed", computed(record, bool(prior))
     diverged = int((run.images["status"] == DIVERGED).sum())
     yield "images", f"{len(run.images)} of {len(run.asked)} done, {diverged} diverged"
     if run.synthetic:
@@ -89,13 +90,14 @@ def of_run(run: Run) -> Iterator[Field]:
     for label, file in zip(("restorations", "ground truth", "measurements"), pictures(run, ""), strict=True):
         yield label, [found(file.parent)]
     for image_id in run.images["image_id"][:FEW]:
-        yield from of_image(run, image_id)
+        yield "", ["", image_id]
+        yield from paths(run, image_id)
     if (more := len(run.images) - FEW) > 0:
         yield "", ["", f"and {more} more images; --image ID shows one"]
 
 
-def of_image(run: Run, image_id: str, whole: bool = False) -> Iterator[Field]:
-    """The fields of one image: its paths, and, with `whole`, its row.
+def of_image(run: Run, image_id: str) -> Iterator[Field]:
+    """The fields of one image: its row and its paths.
 
     Raises:
         InputError: the run has no such image.
@@ -107,16 +109,16 @@ def of_image(run: Run, image_id: str, whole: bool = False) -> Iterator[Field]:
             f"run {run.name} has no image '{image_id}' among its {len(ids)}",
             f"the nearest is '{near[0]}'" if near else "start the run first",
         )
-    if whole:
-        yield "run", [RunPlace.of(run.folder).label]
-        row = run.images.iloc[ids.index(image_id)].to_dict()
-        known = columns_of(run.columns)
-        yield "row", aligned((name, worded(value, known.get(name))) for name, value in row.items())
-    else:
-        yield "", ["", image_id]
+    row, known = run.images.iloc[ids.index(image_id)].to_dict(), columns_of(run.columns)
+    yield "row", aligned((name, worded(value, known.get(name))) for name, value in row.items())
+    if not run.exact:
+        yield from paths(run, image_id)
+
+
+def paths(run: Run, image_id: str) -> Iterator[Field]:
+    """The fields of an image's pictures."""
     for label, file in zip(("restored", "ground truth", "measured"), pictures(run, image_id), strict=True):
-        if not run.exact:
-            yield f"  {label}", [found(file)]
+        yield f"  {label}", [found(file)]
 
 
 def pictures(run: Run, image_id: str) -> tuple[Path, Path, Path]:
@@ -146,12 +148,6 @@ def worded(value: Any, column: Column | None = None) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def of_prior(run: Run) -> str:
-    """The prior in words."""
-    prior = run.record.get("prior")
-    return f"{prior['name']} ({prior['hash']}): {in_full(prior['form'])}" if prior else "none"
-
-
 def computed(record: Mapping[str, Any], network: bool) -> str:
     """How a run was computed, and on what."""
     compute, environment = mapping(record, "compute"), mapping(record, "environment")
@@ -159,12 +155,6 @@ def computed(record: Mapping[str, Any], network: bool) -> str:
     words += [f"on {environment.get('device')} ({environment.get('device_type')})"]
     words += [f"torch {mapping(environment, 'packages').get('torch')}", f"git {environment.get('git')}"]
     return ", ".join([*words, f"{float(record.get('wall_seconds', 0)):.1f} s in all"])
-
-
-def mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """What stands under a key; empty where that is no mapping."""
-    value = record.get(key)
-    return value if isinstance(value, Mapping) else {}
 
 
 def in_full(form: Mapping[str, Any]) -> str:
@@ -193,16 +183,13 @@ def find_run(results_dir: str | Path, which: str) -> Path:
     Raises:
         InputError: there is none, or several.
     """
-    folder = Path(which)
-    if (folder / RECORD).is_file():
-        return folder
+    if Path(which, RECORD).is_file():
+        return Path(which)
     found = [path for path in run_folders(results_dir) if path.name.startswith(which)] if which else []
-    if len(found) == 1:
-        return found[0]
     if not found:
-        raise InputError(
-            f"no run '{which}' under {results_dir}",
-            "give a run's folder or its name; `vml-bench leaderboard` lists them",
-        )
-    some = ", ".join("/".join(path.parts[-4:]) for path in found[:5])
-    raise InputError(f"'{which}' means {len(found)} runs ({some} …)", "give more digits, or the folder")
+        what = f"no run '{which}' under {results_dir}"
+        raise InputError(what, "give a run's folder or its name; `vml-bench leaderboard` lists them")
+    if len(found) > 1:
+        some = ", ".join("/".join(path.parts[-4:]) for path in found[:5])
+        raise InputError(f"'{which}' means {len(found)} runs ({some} …)", "give more digits, or the folder")
+    return found[0]

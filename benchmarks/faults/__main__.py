@@ -21,6 +21,7 @@ from benchmarks.faults.suite import EVERY_CHANGE, FAULTS, Fault, run
 from benchmarks.performance.record import cpu_name, memory_gb
 from vml_bench.files import replacing
 from vml_bench.runner.provenance import environment
+from vml_bench.text import markdown
 
 HEAD = """# What faults do to a run
 
@@ -50,17 +51,18 @@ NOTES = """
 """
 
 
-def row(fault: Fault, outcome: Outcome) -> str:
-    """A line of the table."""
+def row(name: str, outcome: Outcome | Unavailable) -> list[str]:
+    """A line of the table; a fault that could not be injected has its reason in place of numbers."""
+    if isinstance(outcome, Unavailable):
+        return [name, "0", *[""] * 6, f"not injected: {outcome}"]
     states = ", ".join(f"{state} ({count})" for state, count in sorted(outcome.states.items())) or "between starts"
     counts = ("injected", "lost", "twice", "different", "again", "redone", "manual")
-    cells = [fault.name, *(str(getattr(outcome, count)) for count in counts), states]
-    return f"| {' | '.join(cells)} |"
+    return [name, *(str(getattr(outcome, count)) for count in counts), states]
 
 
 def table(outcomes: dict[Fault, Outcome | Unavailable]) -> str:
-    """The table in Markdown; a fault that could not be injected has its reason in place of numbers."""
-    titles = (
+    """The table in Markdown, with a line of sums."""
+    titles = [
         "fault",
         "times",
         "lost",
@@ -70,16 +72,11 @@ def table(outcomes: dict[Fault, Outcome | Unavailable]) -> str:
         "destroyed",
         "manual steps",
         "process ended by",
-    )
-    lines = [f"| {' | '.join(titles)} |", "| --- |" + " ---: |" * 7 + " --- |"]
-    for fault, outcome in outcomes.items():
-        if isinstance(outcome, Unavailable):
-            lines.append(f"| {fault.name} | 0 |" + "  |" * 6 + f" not injected: {outcome} |")
-        else:
-            lines.append(row(fault, outcome))
-    sums = [one for one in outcomes.values() if isinstance(one, Outcome)]
-    whole = sum((Outcome(**{**vars(one), "states": {}}) for one in sums), Outcome())
-    return "\n".join([*lines, row(Fault("all", FAULTS[0].scenario), whole).replace("between starts", "")])
+    ]
+    rows = [row(fault.name, outcome) for fault, outcome in outcomes.items()]
+    sums = [Outcome(**{**vars(one), "states": {}}) for one in outcomes.values() if isinstance(one, Outcome)]
+    *whole, _ = row("all", sum(sums, Outcome()))
+    return "\n".join(markdown(titles, [*rows, [*whole, ""]], left=[0, 8]))
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from benchmarks.performance.paired import Interval
 from vml_bench.files import replacing
 from vml_bench.runner.device import choose_device
 from vml_bench.runner.provenance import environment, installed
+from vml_bench.text import markdown as markdown_table
 
 RESULTS = Path("results/performance")
 INTRO = """# Performance
@@ -104,8 +105,7 @@ def markdown(table: Table) -> str:
     """A table as Markdown: its keys first, numbers to three digits, an interval behind its median."""
     columns = list(dict.fromkeys([*table.keys, *(name for row in table.rows for name in row)]))
     cells = [[_cell(row.get(name)) for name in columns] for row in table.rows]
-    lines = [columns, ["---" if name in table.keys else "---:" for name in columns], *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(markdown_table(columns, cells, left=[i for i, name in enumerate(columns) if name in table.keys]))
 
 
 def cpu_name() -> str:

@@ -44,9 +44,9 @@ def test_draws_have_the_priors_mean_and_spread():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"prior": object()}, "cannot be drawn from"),
-        ({"prior": PRIOR, "scenes": 0}, r"dataset\.scenes=0"),
-        ({"prior": PRIOR, "repeats": 0}, r"dataset\.repeats=0"),
+        ({"prior": object()}, "prior=.* does not fit DrawnImages"),
+        ({"prior": PRIOR, "scenes": 0}, "scenes=0 does not fit DrawnImages; it must be more than 0"),
+        ({"prior": PRIOR, "repeats": 0}, "repeats=0 does not fit DrawnImages; it must be more than 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(arguments, says):

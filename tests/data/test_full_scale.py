@@ -13,6 +13,8 @@ from vml_bench.data import FFHQ, CelebAHQ, ImageNet
 from vml_bench.data.resize import centre_crop
 from vml_bench.errors import InputError
 from vml_bench.identity import digests_of
+from vml_bench.runner.resources import build
+from vml_bench.runner.validation import validate
 
 
 def noise(seed, size=(256, 256)):
@@ -115,7 +117,7 @@ def test_lists_choose_and_order(tmp_path):
 def test_options_that_cannot_be_used_are_refused(tmp_path, options):
     put(tmp_path, "00000.png")
     key = next(iter(options))
-    with pytest.raises(InputError, match=f"dataset.{key}="):
+    with pytest.raises(InputError, match=f"^{key}=.* does not fit FFHQ; it must be "):
         FFHQ(tmp_path, **options)
     with pytest.raises(InputError, match="is not a folder"):
         FFHQ(tmp_path / "none")
@@ -233,14 +235,76 @@ def test_parquet_files_that_cannot_be_used_are_named(tmp_path):
         CelebAHQ(tmp_path)
 
 
+def imagenet_ids(numbers):
+    return tuple(f"ILSVRC2012_val_{number:08d}" for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("ffhq256", tuple(f"{number:05d}" for number in range(100))),
+        ("ffhq256_1k", tuple(f"{number:05d}" for number in range(1000))),
+        ("ffhq256_diffpir", tuple(f"{number:05d}" for number in range(69007, 69998, 10))),
+        ("ffhq256_last1k", tuple(f"{number:05d}" for number in range(69000, 70000))),
+        ("imagenet256_daps", imagenet_ids(range(49000, 49100))),
+    ],
+)
+def test_which_images_a_data_set_has_does_not_depend_on_which_are_there(cell_config, monkeypatch, tmp_path, name, ids):
+    monkeypatch.setenv("VML_BENCH_DATA", str(tmp_path))
+    config = cell_config(f"dataset={name}")
+    base = name.split("_")[0]
+    assert config.prior.name == base
+    there = ids[1]
+    put(tmp_path / base, f"{there}.png", "00005.png", "ILSVRC2012_val_00000001.png")
+    images = build(config.dataset.images, "dataset")
+    assert (images.name, images.ids) == (name, ids)
+    assert images.missing(ids[:2]) == (ids[0],)
+    assert images.load(there).shape == (3, 256, 256)
+
+
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("ffhq256", 100), ("ffhq256_1k", 1000), ("imagenet256", 100), ("imagenet256_1k", 1000), ("celebahq256", 100)],
+    [("imagenet256", 100), ("imagenet256_1k", 1000), ("celebahq256", 100), ("celebahq256_ddnm", 1000)],
 )
 def test_the_configurations_compose_with_their_priors(cell_config, monkeypatch, name, count):
     monkeypatch.setenv("VML_BENCH_DATA", "/data")
     config = cell_config(f"dataset={name}")
     assert config.dataset.first == count
     assert config.dataset.images.name == name
-    assert config.prior.name == name.removesuffix("_1k")
+    assert config.prior.name == name.split("_")[0]
     assert config.dataset.images.root == f"/data/{name.removesuffix('_1k')}"
+
+
+@pytest.mark.parametrize(
+    ("name", "where"), [("imagenet256_ddrm", "deep-generative-prior"), ("imagenet256_diffpir", "DiffPIR")]
+)
+def test_a_data_set_that_is_a_list_says_where_the_list_is_and_takes_it(cell_config, monkeypatch, tmp_path, name, where):
+    monkeypatch.setenv("VML_BENCH_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=rf"^dataset\.list has no value; set dataset\.list=.*{where}"):
+        validate(cell_config(f"dataset={name}", "task=sr4", "method=pinv"))
+    ids = imagenet_ids((7, 293))
+    put(tmp_path / "imagenet256", *(f"{image_id}.png" for image_id in imagenet_ids((1, 7, 293))))
+    (tmp_path / "list.txt").write_text(f"n01440764/{ids[0]}.JPEG 0\n{ids[1]}.jpg\n")
+    config = cell_config(f"dataset={name}", "task=sr4", "method=pinv", f"dataset.list={tmp_path / 'list.txt'}")
+    validate(config)
+    images = build(config.dataset.images, "dataset")
+    assert (images.name, images.ids) == (name, ids)
+    images.check()
+
+
+def test_a_list_goes_before_start_and_step(tmp_path):
+    put(tmp_path, "00003.png", "ILSVRC2012_val_00000009.png")
+    (tmp_path / "list.txt").write_text("00003\n")
+    assert FFHQ(tmp_path, start=69007, step=10, list=tmp_path / "list.txt").ids == ("00003",)
+    (tmp_path / "list.txt").write_text("ILSVRC2012_val_00000009\n")
+    assert ImageNet(tmp_path, start=49000, list=tmp_path / "list.txt").ids == imagenet_ids((9,))
+
+
+def test_numbers_end_where_the_data_set_does(tmp_path):
+    put(tmp_path, "00003.png")
+    assert FFHQ(tmp_path, first=None, start=69998).ids == ("69998", "69999")
+    assert FFHQ(tmp_path, first=None, step=30_000).ids == ("00000", "30000", "60000")
+    assert ImageNet(tmp_path, first=9, start=49999).ids == imagenet_ids((49999, 50000))
+    for kind, beyond in ((FFHQ, 70_000), (ImageNet, 50_001), (FFHQ, -1)):
+        with pytest.raises(InputError, match=f"start={beyond} does not fit"):
+            kind(tmp_path, start=beyond)

@@ -65,5 +65,5 @@ def test_training_crops_come_from_training_bands_only():
 
 
 def test_an_unknown_split_is_named():
-    with pytest.raises(InputError, match="no split 'validation'"):
+    with pytest.raises(InputError, match="split='validation' does not fit PhotoCrops; it must be 'test' or 'tune'"):
         PhotoCrops("validation")

@@ -127,5 +127,5 @@ def test_images_are_found_one_folder_down_and_no_further(tmp_path):
     assert list(find_images("mine", tmp_path)) == ["a", "b"]
     assert list(find_images("mine", tmp_path, subfolders=False)) == ["a"]
     noise(0).save(tmp_path / "x" / "a.jpg")
-    with pytest.raises(InputError, match=r"x.a\.jpg and a\.png would share an id"):
+    with pytest.raises(InputError, match=r"a\.png and .*x.a\.jpg would share an id"):
         find_images("mine", tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -13,7 +12,6 @@ from vml_bench.analysis.leaderboard import build
 from vml_bench.cli import main
 from vml_bench.errors import InputError
 from vml_bench.figures.oracle import (
-    _frontier,
     _mixture_density,
     against_compute,
     exact_answers,
@@ -21,12 +19,7 @@ from vml_bench.figures.oracle import (
     trajectories,
     write_oracle_figures,
 )
-from vml_bench.store.runs import read_runs
-
-
-def test_runs_that_a_cheaper_one_beats_are_not_joined():
-    runs = pd.DataFrame({"compute": [100, 10, 20, 50, 20], "value": [0.1, 5.0, 1.0, 2.0, 3.0]})
-    assert _frontier(runs)[["compute", "value"]].to_numpy().tolist() == [[10, 5.0], [20, 1.0], [100, 0.1]]
+from vml_bench.store.runs import select_runs
 
 
 def test_a_panel_a_task_and_noise_level_with_each_run_at_its_place(tmp_path, monkeypatch):
@@ -101,7 +94,7 @@ def test_a_mixture_is_drawn_as_dense_as_it_is_and_no_thinner_than_can_be_seen():
 
 def test_the_most_divided_posterior_and_one_in_the_middle_are_shown(tmp_path):
     write_oracle_run(tmp_path, gaps=[[1.0]] * 5, sw2=[0.1] * 5, ways=True)
-    (run,), _ = read_runs(tmp_path, "plane")
+    (run,), _ = select_runs(tmp_path, "plane")
     assert telling_scenes(exact_answers(run)) == ["p004", "p002"]
     trajectories([run], "p002", tmp_path / "p002.png")
     with pytest.raises(InputError, match="choose among p000"):

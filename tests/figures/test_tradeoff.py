@@ -8,15 +8,16 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.run_folders import write_run
 from vml_bench.analysis.leaderboard import build
-from vml_bench.cards import Card, card
+from vml_bench.analysis.leaderboard.render import blocks
 from vml_bench.errors import InputError
 from vml_bench.figures.labels import overlap, place
-from vml_bench.figures.tradeoff import Point, front, read_point, tradeoff_figure, write_tradeoffs
+from vml_bench.figures.page import front, points
+from vml_bench.figures.tradeoff import tradeoff_figure, write_tradeoffs
 from vml_bench.store import layout
 
 
@@ -27,24 +28,21 @@ def write_at(results, method, run="0123456789", *, nfe=20, vjp=0, **options):
     table.to_parquet(folder / layout.TABLE, index=False)
 
 
-def point(x, y):
-    return Point(Card("dps"), x, y, y - 0.1, y + 0.1, 0)
-
-
 @pytest.fixture
 def said(monkeypatch):
     """Texts of all axes, panel after panel, of every figure that is saved."""
     found: list[dict[str, list]] = []
-    save = FigureCanvasPdf.print_pdf
+    save = Figure.savefig
 
-    def look(canvas, *arguments, **options):
-        found.extend(
-            {"title": axes.get_title(), "labels": [text.get_text() for text in axes.texts], "lines": list(axes.lines)}
-            for axes in canvas.figure.axes
-        )
-        return save(canvas, *arguments, **options)
+    def look(figure, path, **options):
+        if path.suffix == ".pdf":
+            found.extend(
+                {"title": ax.get_title(), "labels": [text.get_text() for text in ax.texts], "lines": list(ax.lines)}
+                for ax in figure.axes
+            )
+        return save(figure, path, **options)
 
-    monkeypatch.setattr(FigureCanvasPdf, "print_pdf", look)
+    monkeypatch.setattr(Figure, "savefig", look)
     return found
 
 
@@ -62,22 +60,21 @@ def shown(pdf) -> str:
 
 
 def test_the_front_holds_what_nothing_beats_at_no_more_compute():
-    points = [point(10, 0.5), point(20, 0.6), point(20, 0.3), point(40, 0.3), point(80, 0.2)]
-    assert [(p.x, p.y) for p in front(points, -1)] == [(10, 0.5), (20, 0.3), (80, 0.2)]
-    assert [(p.x, p.y) for p in front(points, +1)] == [(10, 0.5), (20, 0.6)]
+    runs = pd.DataFrame({"x": [40, 10, 20, 20, 80], "y": [0.3, 0.5, 0.6, 0.3, 0.2]})
+    assert front(runs, -1)[["x", "y"]].to_numpy().tolist() == [[10, 0.5], [20, 0.3], [80, 0.2]]
+    assert front(runs, +1)[["x", "y"]].to_numpy().tolist() == [[10, 0.5], [20, 0.6]]
 
 
 def test_a_run_is_a_point_at_its_passes_or_its_seconds(tmp_path):
     write_at(tmp_path, "dps", nfe=100, vjp=100, psnr=(20.0, 99.0, 24.0), diverged=["b"])
     write_at(tmp_path, "ddrm", diverged=["a", "b", "c"])
-    by_method = {row["method"]: row for row in build(tmp_path, "toy")[0].to_dict("records")}
-    look = card("dps")
-    found = read_point(by_method["dps"], look, "psnr", "passes")
-    assert (found.x, found.y, found.lost) == (200, 22.0, 1)
+    frame, _ = build(tmp_path, "toy")
+    (block,) = blocks(frame)
+    (found,) = points(block, frame.attrs["cards"], "psnr").itertuples()  # none of ddrm: it has no finite mean
+    assert (found.method, found.x, found.y, found.diverged) == ("dps", 200, 22.0, 1)
     assert found.low <= 22.0 <= found.high
-    assert read_point(by_method["dps"], look, "psnr", "seconds").x == 1.0
-    assert read_point(by_method["dps"], look, "lpips_vgg", "passes") is None
-    assert read_point(by_method["ddrm"], look, "psnr", "passes") is None
+    assert points(block, frame.attrs["cards"], "psnr", "seconds")["x"].tolist() == [1.0]
+    assert points(block, frame.attrs["cards"], "lpips_vgg").empty
 
 
 def test_both_files_are_drawn_for_each_metric_with_embedded_fonts_and_the_same_twice(tmp_path):

@@ -63,7 +63,6 @@ def test_a_default_setting_is_measured():
 
 def test_a_setting_changes_what_it_names_and_nothing_else():
     plain, changed = (
-        convergence.Setting("vml_fixed_point", "x", sampler, schedule).config
-        for sampler, schedule in (({}, {}), ({"move": "flow"}, {"levels": 7}))
+        convergence.Setting("vml_fixed_point", "x", changes).config for changes in ({}, {"move": "flow", "levels": 7})
     )
     assert changed == {**plain, "move": "flow", "schedule": {**plain["schedule"], "levels": 7}}

@@ -134,9 +134,12 @@ def test_a_scene_is_scored_the_same_twice():
 
 def test_only_a_prior_with_an_exact_posterior_can_judge():
     class Network:
-        image_shape = SHAPE
+        image_shape, sigma_min, sigma_max = SHAPE, 0.01, 10.0
+
+        def __call__(self, x, sigma):
+            return x
 
     with pytest.raises(InputError, match="known exactly; choose dataset=gmm"):
         Oracle(Network())
-    with pytest.raises(InputError, match=r"metrics\.directions=0"):
+    with pytest.raises(InputError, match="directions=0 does not fit Oracle; it must be more than 0"):
         Oracle(GAUSSIAN, directions=0)

@@ -15,7 +15,7 @@ from vml_bench.files import sha256
 from vml_bench.metrics.functional import psnr
 from vml_bench.priors.unet import load_edm_prior, shipped_checkpoint
 from vml_bench.runner import resources
-from vml_bench.runner.cell import assemble
+from vml_bench.runner.cell import Cell
 from vml_bench.runner.compute import NoPrior
 from vml_bench.runner.run import Runner, run_cell
 from vml_bench.store.runs import open_run
@@ -71,7 +71,7 @@ def test_a_stopped_run_continues_and_ends_the_same(cell_config, tmp_path, monkey
     whole = run_cell(cell_config(*cell, "runner.limit=3", f"runner.results_dir={tmp_path}/whole"))
 
     config = cell_config(*cell, "runner.limit=3", f"runner.results_dir={tmp_path}/stopped")
-    stopped = assemble(config)
+    stopped = Cell(config)
     restore, calls = Runner.restore, []
 
     def stop_at_the_second(self, batch):
@@ -85,7 +85,7 @@ def test_a_stopped_run_continues_and_ends_the_same(cell_config, tmp_path, monkey
         Runner(stopped).run()
     monkeypatch.undo()
     assert len(rows(stopped.folder)) == 1
-    assert assemble(config).store.open().pending(stopped.ids) == list(stopped.ids[1:])
+    assert Cell(config).store.open().pending(stopped.ids) == list(stopped.ids[1:])
     run_cell(config)
 
     assert rows(stopped.folder)[list(MEASURED)].equals(rows(whole)[list(MEASURED)])
@@ -129,7 +129,7 @@ def test_a_finished_run_computes_nothing(cell_config, monkeypatch):
 
 def test_how_a_cell_is_run_does_not_name_it_and_what_it_computes_does(cell_config):
     def name(*overrides):
-        return assemble(cell_config("task=sr4", "method=ddrm", *overrides)).name
+        return Cell(cell_config("task=sr4", "method=ddrm", *overrides)).name
 
     assert name() == name("runner.batch_size=3") == name("runner.limit=2") == name("runner.device=cpu")
     assert len({name(), name("seed=1"), name("task.noise_std=0"), name("method.sampler.schedule.levels=7")}) == 4
@@ -137,7 +137,7 @@ def test_how_a_cell_is_run_does_not_name_it_and_what_it_computes_does(cell_confi
 
 def test_a_diverged_image_is_a_row_with_its_status(cell_config, monkeypatch):
     config = cell_config("task=sr4", "method=pinv", "runner.limit=3")
-    cell = assemble(config)
+    cell = Cell(config)
     restore = type(cell.method).restore
 
     def spoil(self, *arguments):
@@ -158,14 +158,14 @@ def test_a_diverged_image_is_a_row_with_its_status(cell_config, monkeypatch):
 def test_other_weights_are_another_run_of_the_same_problem(cell_config, tmp_path, monkeypatch):
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(shipped_checkpoint().read_bytes())
-    shipped = assemble(cell_config("task=sr4", "method=ddrm", *FEW))
+    shipped = Cell(cell_config("task=sr4", "method=ddrm", *FEW))
     config = cell_config("task=sr4", "method=ddrm", f"prior.checkpoint={weights}", *FEW)
-    assert assemble(config).name == shipped.name, "the same weights, wherever they lie"
+    assert Cell(config).name == shipped.name, "the same weights, wherever they lie"
     other = load_edm_prior(weights)
     torch.nn.init.zeros_(other.network.conv_out.bias)
     other.save(weights)
     monkeypatch.setattr(resources, "_built", {})  # as in another process
-    changed = assemble(config)
+    changed = Cell(config)
     assert changed.name != shipped.name
     assert changed.identity.problem == shipped.identity.problem
 
@@ -191,12 +191,12 @@ def test_a_prior_of_another_size_is_refused(cell_config, tmp_path):
         "dataset=folder", f"dataset.root={tmp_path}", "dataset.image_shape=[3,32,32]", "task=sr4", "method=ddrm"
     )
     with pytest.raises(InputError, match=r"shape \(3, 64, 64\), data set folder has \(3, 32, 32\)"):
-        assemble(config)
+        Cell(config)
 
 
 def test_a_method_that_asks_no_prior_gets_none_and_images_of_any_size(cell_config, tmp_path):
     Image.effect_noise((96, 128), 60).convert("RGB").save(tmp_path / "a.png")
-    cell = assemble(cell_config("dataset=folder", f"dataset.root={tmp_path}", "task=sr4", "method=pinv"))
+    cell = Cell(cell_config("dataset=folder", f"dataset.root={tmp_path}", "task=sr4", "method=pinv"))
     assert cell.images.image_shape == (3, 128, 96)
     assert isinstance(cell.prior, NoPrior)
     record = json.loads((Runner(cell).run() / "run.json").read_text())
@@ -219,16 +219,14 @@ def test_a_method_that_returns_no_batch_of_images_is_named(cell_config, monkeypa
 
 
 def test_a_sweep_builds_prior_metrics_and_data_once(cell_config):
-    first, second = (
-        assemble(cell_config("task=sr4", f"method={method}", "runner.limit=1")) for method in ("dps", "ddrm")
-    )
+    first, second = (Cell(cell_config("task=sr4", f"method={method}", "runner.limit=1")) for method in ("dps", "ddrm"))
     assert first.prior is second.prior
     assert first.metrics is second.metrics
     assert first.images is second.images
 
 
 def test_measurements_follow_the_operator_and_the_noise_level(cell_config):
-    cell = assemble(cell_config("task=sr4", "method=pinv", "task.noise_std=0.3"))
+    cell = Cell(cell_config("task=sr4", "method=pinv", "task.noise_std=0.3"))
     batch = cell.batch(list(cell.ids[:8]))
     noise = batch.y - instantiate(cell.config.task.operator)(image_shape=(3, 64, 64)).forward(batch.clean)
     assert noise.std() == pytest.approx(0.3, rel=0.05)

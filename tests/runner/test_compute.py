@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from vml_bench.errors import InputError
+from vml_bench.priors.adm import ADMConfig
 from vml_bench.priors.closed_form import random_gaussian
 from vml_bench.priors.unet import load_edm_prior
-from vml_bench.runner.cell import assemble
+from vml_bench.priors.vp import VPPrior
+from vml_bench.runner.cell import Cell
 from vml_bench.runner.compute import Compute, ComputedPrior
 from vml_bench.runner.run import Runner, run_cell
 
@@ -52,6 +54,20 @@ def test_checkpointing_computes_the_network_again_in_the_backward_pass():
     assert len(passes) > 2 * 2 * 3
 
 
+@pytest.mark.parametrize("options", [{}, {"dtype": "bfloat16"}])
+def test_the_learned_variance_is_computed_alike(options):
+    network = ADMConfig(16, 32, (1, 2), 1, (8,), head_width=16, groups=8).network()
+    plain = VPPrior(network, (3, 16, 16)).requires_grad_(False).eval()
+    prior, x = ComputedPrior(plain, Compute(**options), CPU), torch.randn(1, 3, 16, 16)
+    assert prior.learned_variance
+    with torch.no_grad():
+        denoised, variance = prior.with_variance(x, 0.5)
+        assert denoised.equal(prior(x, 0.5))
+        assert variance.dtype == torch.float32
+        torch.testing.assert_close(variance, plain.with_variance(x, 0.5)[1], rtol=0, atol=0.05 if options else 0)
+    assert not computed().learned_variance
+
+
 def test_unknown_options_and_priors_without_a_network_are_refused():
     with pytest.raises(InputError, match=r"dtype=.float8. does not fit"):
         Compute(dtype="float8")
@@ -92,7 +108,7 @@ def test_out_of_memory_halves_the_batch_and_the_run_goes_on(cell_config, tmp_pat
 
 
 def test_an_image_that_does_not_fit_is_an_error_with_its_remedy(cell_config, monkeypatch):
-    cell = assemble(cell_config("task=sr4", "method=ddrm", "runner.limit=2", "method.sampler.schedule.levels=2"))
+    cell = Cell(cell_config("task=sr4", "method=ddrm", "runner.limit=2", "method.sampler.schedule.levels=2"))
 
     def no_memory(self, x, sigma):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")

@@ -10,7 +10,7 @@ import torch
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
-from vml_bench.runner.cell import Cell, assemble
+from vml_bench.runner.cell import Cell
 from vml_bench.runner.run import Runner, run_cell
 
 SMALL = ("dataset=gmm_vector", "dataset.scenes=2", "dataset.repeats=3", "task=random_projection")
@@ -39,7 +39,7 @@ def restored(folder):
 
 @pytest.mark.parametrize("task", ["random_projection", "inpaint_random"])
 def test_repeats_share_image_measurement_and_mask_but_not_the_methods_noise(cell_config, task):
-    cell = assemble(cell_config(*SMALL, f"task={task}", "method=ddrm", FEW))
+    cell = Cell(cell_config(*SMALL, f"task={task}", "method=ddrm", FEW))
     batch = cell.batch(list(cell.ids))
     assert batch.y.dtype == batch.operator.singular_values.dtype == torch.float64
     for first, second in ((0, 2), (3, 5)):
@@ -51,7 +51,7 @@ def test_repeats_share_image_measurement_and_mask_but_not_the_methods_noise(cell
 
 
 def test_scores_are_of_the_raw_restoration_and_no_picture_is_kept(cell_config, tmp_path):
-    cell = assemble(cell_config(*SMALL, "method=ddrm", FEW))
+    cell = Cell(cell_config(*SMALL, "method=ddrm", FEW))
     folder = Runner(cell).run()
     batch = cell.batch(list(cell.ids))
     noise = ImageNoise(cell.seed, batch.ids, "method")
@@ -84,7 +84,7 @@ def test_a_stopped_run_continues_and_ends_with_the_same_bytes(cell_config, tmp_p
     cell = (*SMALL, "method=ddrm", "runner.batch_size=2", FEW)
     whole = run_cell(cell_config(*cell, f"runner.results_dir={tmp_path}/whole"))
     config = cell_config(*cell, f"runner.results_dir={tmp_path}/stopped")
-    stopped, restore, calls = assemble(config), Runner.restore, []
+    stopped, restore, calls = Cell(config), Runner.restore, []
 
     def stop_at_the_third(self, batch):
         calls.append(batch.ids)
@@ -120,7 +120,7 @@ def test_scenes_grow_with_the_run_and_a_finished_one_is_not_scored_again(cell_co
 
 
 def test_only_what_is_not_finite_has_diverged_and_it_stays_a_row(cell_config, monkeypatch):
-    cell = assemble(cell_config(*SMALL, "method=pinv"))
+    cell = Cell(cell_config(*SMALL, "method=pinv"))
     restore = type(cell.method).restore
 
     def spoil(self, *arguments):
@@ -138,7 +138,7 @@ def test_only_what_is_not_finite_has_diverged_and_it_stays_a_row(cell_config, mo
 
 
 def test_a_run_of_which_every_image_diverged_has_no_scenes(cell_config, monkeypatch):
-    cell = assemble(cell_config(*SMALL, "method=pinv"))
+    cell = Cell(cell_config(*SMALL, "method=pinv"))
     monkeypatch.setattr(type(cell.method), "restore", lambda self, y, operator, *_: operator.pinv(y) * float("nan"))
     folder = Runner(cell).run()
     assert (rows(folder).status == "diverged").all()
@@ -177,7 +177,7 @@ def test_every_task_works_on_tiny_images_with_and_without_noise(cell_config, tas
 def test_a_device_without_double_precision_is_refused(cell_config, monkeypatch):
     monkeypatch.setattr("vml_bench.runner.cell.choose_device", lambda name: torch.device("mps"))
     with pytest.raises(InputError, match=r"float64, which mps cannot do; set runner\.device=cpu"):
-        assemble(cell_config(*SMALL, "method=pinv"))
+        Cell(cell_config(*SMALL, "method=pinv"))
 
 
 @pytest.mark.parametrize(
@@ -191,4 +191,4 @@ def test_a_device_without_double_precision_is_refused(cell_config, monkeypatch):
 )
 def test_what_does_not_fit_is_refused_with_a_remedy(cell_config, overrides, says):
     with pytest.raises(InputError, match=says):
-        assemble(cell_config(*overrides, "method=pinv"))
+        Cell(cell_config(*overrides, "method=pinv"))

@@ -12,10 +12,10 @@ CELL = ("task=sr4", "method=pinv")
         ("task.noise_std=-1", "task.noise_std=-1 is not a noise level"),
         ("task.noise_std=.nan", "is not a noise level"),
         ("task.noise_std=loud", "is not a noise level"),
-        ("runner.batch_size=0", "runner.batch_size=0 is not a number of images"),
+        ("runner.batch_size=0", "runner.batch_size=0 does not fit; it must be more than 0"),
         ("runner.batch_size=2.5", "runner.batch_size=2.5"),
         ("runner.limit=0", "runner.limit=0"),
-        ("seed=x", "seed=x is not a 64-bit integer"),
+        ("seed=x", "seed='x' does not fit; it must be a whole number"),
         ("method.name=../up", "cannot name a folder"),
     ],
 )

@@ -8,7 +8,7 @@ import wandb
 
 from tests.tracker.conftest import WHICH, OfflineRun, waiting
 from vml_bench.analysis.leaderboard import build
-from vml_bench.runner.cell import assemble
+from vml_bench.runner.cell import Cell
 from vml_bench.runner.run import Runner, run_cell
 from vml_bench.store import layout
 from vml_bench.tracker.wandb_tracker import WandbTracker
@@ -24,7 +24,7 @@ def test_a_tracker_names_no_run_and_its_csv_lies_in_the_runs_folder(cell_config)
     assert float(lines[-1]["map_gap"]) == pytest.approx(
         pd.read_parquet(folder / layout.TABLE)["map_gap"].mean(), rel=1e-4
     )
-    assert assemble(cell_config(*CELL)).folder == folder
+    assert Cell(cell_config(*CELL)).folder == folder
 
 
 @pytest.mark.usefixtures("offline")

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,27 @@ def test_the_command_trains_as_its_overrides_say(tmp_path):
     assert answer.returncode == 0, answer.stderr
     assert load_edm_prior(tmp_path / "kept/photos64.safetensors").image_shape == (3, 64, 64)
     assert (tmp_path / "kept/checkpoint.pt").is_file()
+
+
+def test_a_wrong_override_is_one_line(tmp_path):
+    answer = python("-m", "vml_bench.train", "training.stops=1", folder=tmp_path)
+    assert answer.returncode == 2
+    assert "stops" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_training_that_is_interrupted_says_how_to_go_on(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "vml_bench.train", "training.batch_size=1", "folder=kept"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:  # tqdm ends its lines with a carriage return, which is a line's end here
+            if line.startswith("training"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "goes on from the last checkpoint" in rest
+    assert "Traceback" not in rest
 
 
 def test_a_card_of_no_checkpoint_is_refused_in_one_line(tmp_path):

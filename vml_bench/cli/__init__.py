@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from vml_bench.cli import results, sweeps, upkeep
 from vml_bench.errors import InputError
@@ -28,20 +29,30 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="vml-bench", description="Benchmarks for inverse problems with diffusion models."
     )
-    runs = argparse.ArgumentParser(add_help=False)
-    runs.add_argument("--dataset", help="one data set; default: every one with results")
-    runs.add_argument("--results", type=Path, default=Path("results"), help="results folder (runner.results_dir)")
-    runs.add_argument("--synthetic", action="store_true", help="runs with made-up weights or images, too")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in HYDRA_COMMANDS.items():
-        commands.add_parser(name, help=command.__doc__.splitlines()[0], add_help=False)
-    table = commands.add_parser(
-        "leaderboard", parents=[runs], help="write and print tables and figures from results on disk"
-    )
-    table.add_argument("--no-figures", action="store_true", help="tables only")
-    table.add_argument("--tex-intervals", action="store_true", help="intervals in the LaTeX tables, too")
-    table.add_argument("--published", action="store_true", help="compare with what papers claim, too")
-    table.add_argument(
+    for name, act in HYDRA_COMMANDS.items():
+        commands.add_parser(name, help=first_line(act), add_help=False)
+
+    def command(name: str, act: Callable[[argparse.Namespace], None], *parents: argparse.ArgumentParser) -> Any:
+        added = commands.add_parser(name, parents=parents, help=first_line(act), description=first_line(act))
+        added.set_defaults(act=act)
+        return added.add_argument
+
+    def shared(name: str, *parents: argparse.ArgumentParser, **options: Any) -> argparse.ArgumentParser:
+        made = argparse.ArgumentParser(add_help=False, parents=parents)
+        made.add_argument(name, **options)
+        return made
+
+    folder = shared("--results", type=Path, default=Path("results"), help="results folder (runner.results_dir)")
+    dataset = shared("--dataset", folder, help="one data set; default: every one with results")
+    runs = shared("--synthetic", dataset, action="store_true", help="runs with made-up weights or images, too")
+    device = shared("--device", default="auto", help="where networks run: auto, cpu, cuda, cuda:N, mps")
+
+    option = command("leaderboard", results.leaderboard, runs, device)
+    option("--no-figures", action="store_true", help="tables only")
+    option("--tex-intervals", action="store_true", help="intervals in the LaTeX tables, too")
+    option("--published", action="store_true", help="compare with what papers claim, too")
+    option(
         "--features",
         action="append",
         default=[],
@@ -49,63 +60,46 @@ def parser() -> argparse.ArgumentParser:
         help="first compute these features from the pictures on disk (alex, inception, inception_legacy_pytorch, "
         "inception_torch_fidelity, inception_torchvision); may be given several times",
     )
-    table.add_argument("--device", default="auto", help="where --features runs: auto, cpu, cuda, cuda:N, mps")
-    table.set_defaults(act=results.leaderboard)
-    page = commands.add_parser(
-        "report", parents=[runs], help="write a page of tables, plots and pictures from results on disk"
-    )
-    page.add_argument("--out", type=Path, help="the page's folder; default: report/ in the results folder")
-    page.set_defaults(act=results.report)
-    tuned = commands.add_parser("tuning", help="what a tuning sweep found: every setting of every method")
-    tuned.add_argument("--results", type=Path, default=Path("results/tuning"), help="its results folder")
-    tuned.add_argument("--dataset", default="photos64_tune", help="its data set")
-    tuned.set_defaults(act=results.tuning)
-    watch = commands.add_parser(
-        "track", parents=[runs], help="log what is on disk and what papers claim in Weights & Biases"
-    )
-    watch.add_argument("--project", help="W&B project; default: $WANDB_PROJECT, or vml-bench")
-    watch.add_argument("--entity", help="W&B user or team; default: $WANDB_ENTITY, or the key's own")
-    watch.add_argument("--tag", help="a W&B tag that is part of the runs' ids, as in tracker.tag")
-    watch.set_defaults(act=results.track)
-    versus = commands.add_parser(
-        "compare", parents=[runs], help="which methods are apart and which are tied, on the same images"
-    )
-    versus.add_argument(
+    option = command("report", results.report, runs)
+    option("--out", type=Path, help="the page's folder; default: report/ in the results folder")
+    option = command("tuning", results.tuning)
+    option("--results", type=Path, default=Path("results/tuning"), help="its results folder")
+    option("--dataset", default="photos64_tune", help="its data set")
+    option = command("track", results.track, runs)
+    option("--project", help="W&B project; default: $WANDB_PROJECT, or vml-bench")
+    option("--entity", help="W&B user or team; default: $WANDB_ENTITY, or the key's own")
+    option("--tag", help="a W&B tag that is part of the runs' ids, as in tracker.tag")
+    option = command("compare", results.compare, runs)
+    option(
         "--metric",
         default="lpips_alex",
         help="what to print: lpips_alex, lpips_vgg, psnr, ssim, or a metric of your own; the files hold all",
     )
-    versus.add_argument(
+    option(
         "--by",
         default="auto",
         choices=("auto", "image", "photograph"),
         help="what to draw anew: image, photograph (an id up to its first '-'); auto: photograph for photos64",
     )
-    versus.set_defaults(act=results.compare)
-    refer = commands.add_parser("cite", parents=[runs], help="BibTeX of what stands behind the runs on disk")
-    refer.set_defaults(act=results.cite)
-    rescore = commands.add_parser("protocols", help="how far each convention alone moves the numbers of a run")
-    rescore.add_argument("run", type=Path, help="folder of a run: <results>/runs/<dataset>/<task>/<method>/<run>")
-    rescore.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
-    rescore.set_defaults(act=results.protocols)
-    one = commands.add_parser("show", help="one run: its command, problem, prior, settings, scores and pictures")
-    one.add_argument("run", help="its folder, its name (the ten digits), or the first of them")
-    one.add_argument("--results", type=Path, default=Path("results"), help="results folder (runner.results_dir)")
-    one.add_argument("--image", metavar="ID", help="show this image's row and paths in place of the run")
-    one.set_defaults(act=results.show)
-    get = commands.add_parser("fetch", help="fetch and verify weights (no resuming); say where to get data sets")
-    get.add_argument("what", nargs="*", help="names as in --list, or targets as of doctor; default: all weights")
-    get.add_argument("--list", action="store_true", help="list everything with size, licence and whether it is here")
-    get.add_argument("--mirror", metavar="URL", help="base URL of a mirror; default: $VML_BENCH_MIRROR")
-    get.set_defaults(act=upkeep.fetch)
-    examine = commands.add_parser("doctor", help="what is missing for a target, and the command that gets it")
-    examine.add_argument("target", nargs="?", help="ffhq, imagenet, celebahq, photos or demo; default: all")
-    examine.set_defaults(act=upkeep.doctor)
-    check = commands.add_parser("verify", help="check all that runs left on disk, and say what to run again")
-    check.add_argument("--dataset", help="one data set; default: every one with results")
-    check.add_argument("--results", type=Path, default=Path("results"), help="results folder (runner.results_dir)")
-    check.set_defaults(act=upkeep.verify)
+    command("cite", results.cite, runs)
+    option = command("protocols", results.protocols, device)
+    option("run", type=Path, help="folder of a run: <results>/runs/<dataset>/<task>/<method>/<run>")
+    option = command("show", results.show, folder)
+    option("run", help="its folder, its name (the ten digits), or the first of them")
+    option("--image", metavar="ID", help="show this image's row and paths in place of the run")
+    option = command("fetch", upkeep.fetch)
+    option("what", nargs="*", help="names as in --list, or targets as of doctor; default: all weights")
+    option("--list", action="store_true", help="list everything with size, licence and whether it is here")
+    option("--mirror", metavar="URL", help="base URL of a mirror; default: $VML_BENCH_MIRROR")
+    option = command("doctor", upkeep.doctor)
+    option("target", nargs="?", help="ffhq, imagenet, celebahq, photos or demo; default: all")
+    command("verify", upkeep.verify, dataset)
     return top
+
+
+def first_line(act: Callable[..., None]) -> str:
+    """What a command does, by its docstring."""
+    return str(act.__doc__).splitlines()[0]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # what starts fast imports late
 
 
 def leaderboard(arguments: argparse.Namespace) -> None:
-    """Write tables and figures from what is on disk, and print the tables.
+    """Write tables and figures of the results on disk, and print the tables.
 
     Raises:
         InputError: nothing to show, features asked for whose weights are not at hand, or a data set about which

@@ -8,7 +8,10 @@ from vml_bench.errors import InputError, raise_all
 
 
 def fetch(arguments: argparse.Namespace) -> None:
-    """Fetch weights, or all that a target needs, into the cache; if one fails, the others are fetched nonetheless."""
+    """Fetch and verify weights (no resuming), or all that a target needs; say where to get data sets.
+
+    If one fails, the others are fetched nonetheless.
+    """
     from vml_bench.weights import obtain
     from vml_bench.weights.catalogue import BY_HAND, FETCHABLE, TARGETS
 
@@ -16,13 +19,15 @@ def fetch(arguments: argparse.Namespace) -> None:
         print(obtain.listing())
         return
     failures = []
-    asked = arguments.what or [entry.name for entry in FETCHABLE]
+    others = {name for target in TARGETS.values() for name in target.priors}
+    asked = arguments.what or [entry.name for entry in FETCHABLE if entry.name not in others]
     for what in dict.fromkeys(name for one in asked for name in (TARGETS[one].weights if one in TARGETS else (one,))):
         try:
             print(f"{what}: {obtain.fetch(what, arguments.mirror)}", flush=True)
         except InputError as error:
             failures.append(error)
     if not arguments.what:
+        print(f"not fetched unless named: {', '.join(entry.name for entry in FETCHABLE if entry.name in others)}")
         print(f"by hand: {', '.join(entry.name for entry in BY_HAND)}; `vml-bench fetch NAME` says how")
     raise_all(failures)
 
@@ -41,7 +46,7 @@ def doctor(arguments: argparse.Namespace) -> None:
 
 
 def verify(arguments: argparse.Namespace) -> None:
-    """Say of all that runs left on disk what does not hold and what mends it; exit code 1 where something does not.
+    """Check all that runs left on disk, and say what to run again; exit code 1 where something does not hold.
 
     Raises:
         InputError: there is no run.
@@ -55,7 +60,7 @@ def verify(arguments: argparse.Namespace) -> None:
     for found in checks.verify(arguments.results, arguments.dataset):
         checked.append(found)
         for finding in found.findings:
-            kind = "note: " if isinstance(finding, checks.Note) else ""
+            kind = "" if finding.mend else "note: "
             tqdm.write(escape_terminal(f"{kind}{finding.file.relative_to(arguments.results)}: {finding.what}"))
     for ill in (found for found in checked if found.defects):
         print("\n".join(["", *map(escape_terminal, checks.mending(ill, arguments.results))]))

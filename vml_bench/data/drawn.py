@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pydantic import PositiveInt
 from torch import Tensor
 
-from vml_bench.contract import ImageSet
+from vml_bench.contract import ImageSet, Prior
 from vml_bench.errors import InputError
 from vml_bench.noise import image_generator
 from vml_bench.priors.closed_form import GaussianMixturePrior
+from vml_bench.settings import checked
 
 
 class DrawnImages(ImageSet):
@@ -27,14 +29,12 @@ class DrawnImages(ImageSet):
         InputError: the prior cannot be drawn from, or P or R is less than 1.
     """
 
+    @checked
     def __init__(
-        self, prior: GaussianMixturePrior, scenes: int = 16, repeats: int = 16, seed: int = 0, name: str = "gmm"
+        self, prior: Prior, scenes: PositiveInt = 16, repeats: PositiveInt = 16, seed: int = 0, name: str = "gmm"
     ) -> None:
         if not isinstance(prior, GaussianMixturePrior):
             raise InputError(f"data set '{name}' cannot be drawn from this prior", "choose prior=gmm or prior=gauss")
-        for option, value in (("scenes", scenes), ("repeats", repeats)):
-            if value < 1:
-                raise InputError(f"dataset.{option}={value}", "it must be 1 or more")
         self.name = name
         self.image_shape = prior.image_shape
         self.dtype = prior.means.dtype

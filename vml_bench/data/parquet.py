@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
+from vml_bench.data.stored import by_id
 from vml_bench.errors import InputError
+
+if TYPE_CHECKING:
+    from pyarrow import Table
+    from pyarrow.parquet import ParquetFile
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -31,41 +38,34 @@ class ParquetImage:
         return f"{self.file} (row group {self.group}, row {self.row})"
 
     def read(self) -> bytes:
-        data = _column(self.file, self.file.stat().st_mtime_ns, self.group, "bytes")[self.row]
+        data = _encoded(self.file, self.file.stat().st_mtime_ns, self.group)[self.row]
         if not data:
             raise OSError("the row holds no bytes")
         return data
 
 
-@lru_cache(maxsize=2)
-def _column(file: Path, mtime_ns: int, group: int, field: str) -> list:
-    """One field of the image column in a row group; OSError if it cannot be read.
-
-    The last two are cached, until the file's modification time changes.
-    """
+@contextmanager
+def _opened(file: Path) -> Iterator[ParquetFile]:
+    """A Parquet file; what it does not hold, or is damaged, is an OSError."""
     import pyarrow
-    from pyarrow import parquet
+    from pyarrow.parquet import ParquetFile
 
     try:
-        with parquet.ParquetFile(file) as table:
-            column = table.read_row_group(group, columns=[f"image.{field}"])["image"]
-        return [image.get(field) if image else None for image in column.to_pylist()]
+        with ParquetFile(file) as table:
+            yield table
     except (pyarrow.ArrowException, KeyError) as error:
         raise OSError(str(error)) from error
 
 
-def _row_groups(file: Path) -> int:
-    import pyarrow
-    from pyarrow import parquet
+@lru_cache(maxsize=2)
+def _encoded(file: Path, mtime_ns: int, group: int) -> list[bytes | None]:
+    """The images in a row group, encoded. The last two are cached, until the file's modification time changes."""
+    with _opened(file) as table:
+        return _field(table.read_row_group(group, columns=["image.bytes"]), "bytes")
 
-    try:
-        with parquet.ParquetFile(file) as table:
-            fields = {table.schema.column(i).path for i in range(len(table.schema))}
-            if {"image.bytes", "image.path"} <= fields:
-                return table.num_row_groups
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{file} cannot be read ({error})", "download the file again") from error
-    raise InputError(f"{file} has no column image {{bytes, path}}", "give Parquet files as Hugging Face writes them")
+
+def _field(table: Table, field: str) -> list:
+    return [image.get(field) if image else None for image in table["image"].to_pylist()]
 
 
 def find_parquet_images(name: str, files: Sequence[Path]) -> dict[str, ParquetImage]:
@@ -79,19 +79,20 @@ def find_parquet_images(name: str, files: Sequence[Path]) -> dict[str, ParquetIm
     """
     rows, paths = [], []
     for file in files:
-        for group in range(_row_groups(file)):
-            try:
-                column = _column(file, file.stat().st_mtime_ns, group, "path")
-            except OSError as error:
-                raise InputError(f"{file} cannot be read ({error})", "download the file again") from error
-            rows += [ParquetImage(file, group, row) for row in range(len(column))]
-            paths += column
+        try:
+            with _opened(file) as table:
+                fields = {table.schema.column(i).path for i in range(len(table.schema))}
+                if not {"image.bytes", "image.path"} <= fields:
+                    raise InputError(
+                        f"{file} has no column image {{bytes, path}}", "give Parquet files as Hugging Face writes them"
+                    )
+                for group in range(table.num_row_groups):
+                    found = _field(table.read_row_group(group, columns=["image.path"]), "path")
+                    rows += [ParquetImage(file, group, row) for row in range(len(found))]
+                    paths += found
+        except OSError as error:
+            raise InputError(f"{file} cannot be read ({error})", "download the file again") from error
     ids = [PurePosixPath((path or "").replace("\\", "/")).stem for path in paths]
     if not all(SAFE.fullmatch(image_id) for image_id in ids):
         ids = [f"{number:05d}" for number in range(len(rows))]
-    found: dict[str, ParquetImage] = {}
-    for image_id, row in zip(ids, rows, strict=True):
-        if image_id in found:
-            raise InputError(f"data set '{name}': {found[image_id]} and {row} would share an id", "remove one of them")
-        found[image_id] = row
-    return found
+    return by_id(name, zip(ids, rows, strict=True))

@@ -13,6 +13,7 @@ import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 from vml_bench.contract import ImageSet
 from vml_bench.data.images import from_uint8
 from vml_bench.errors import InputError
+from vml_bench.settings import checked
 
 CROP = 64
 FLATTEST = 0.012
@@ -107,8 +109,6 @@ def crop_table(split: str) -> tuple[tuple[str, Photo, int, int], ...]:
     dropped; the rest is ordered by activity within a photograph and dealt out one photograph at a
     time, so that the first n crops always span as many photographs as they can.
     """
-    if split not in ("tune", "test"):
-        raise InputError(f"photos64 has no split '{split}'", "use dataset.split=test or dataset.split=tune")
     hands = []
     for photo in PHOTOS:
         pixels = read_photo(photo)
@@ -133,7 +133,8 @@ class PhotoCrops(ImageSet):
         name: name under which results are filed.
     """
 
-    def __init__(self, split: str = "test", name: str = "photos64") -> None:
+    @checked
+    def __init__(self, split: Literal["test", "tune"] = "test", name: str = "photos64") -> None:
         self.name = name
         self.split = split
         self._crops = {image_id: where for image_id, *where in crop_table(split)}

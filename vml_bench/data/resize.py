@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from PIL import Image
 
 from vml_bench.data.decode import MAX_PIXELS, too_large
-from vml_bench.errors import InputError
 
-REDUCTIONS = {
-    "box": None,
-    "lanczos": Image.Resampling.LANCZOS,
-    "bicubic": Image.Resampling.BICUBIC,
-}
+Reduction = Literal["box", "lanczos", "bicubic"]
 """Pillow's antialiased filters; "box" is guided-diffusion's repeated halving."""
 
 
-def check_reduction(name: str) -> str:
-    """Return `name` if it is one of `REDUCTIONS`.
-
-    Raises:
-        InputError: it is not.
-    """
-    if name not in REDUCTIONS:
-        raise InputError(f"dataset.reduce={name} is not a filter", f"choose among {', '.join(REDUCTIONS)}")
-    return name
-
-
-def reduce_to(image: Image.Image, side: int, name: str) -> Image.Image:
-    """A square image reduced to side×side by one of `REDUCTIONS`; one that has that size already is left as it is."""
-    image = halve(image, side) if name == "box" else image
-    return image if image.size == (side, side) else image.resize((side, side), REDUCTIONS[name])
+def reduce_to(image: Image.Image, side: int, by: Reduction) -> Image.Image:
+    """A square image reduced to side×side; for "box" its own side is side·2ⁿ."""
+    if by == "box":
+        return halve(image, side)
+    return image if image.size == (side, side) else image.resize((side, side), Image.Resampling[by.upper()])
 
 
 def halve(image: Image.Image, side: int) -> Image.Image:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from vml_bench.errors import InputError
 
-CELEBA_PARTS = {"train": "0", "validation": "1", "test": "2"}
+CELEBA_TEST = "2"
+"""CelebA's own number of its test part; 0 is for training, 1 for validation."""
 
 
 def read_lines(file: Path, key: str) -> list[str]:
@@ -37,19 +39,19 @@ def read_ids(file: str | Path) -> tuple[str, ...]:
     ids = tuple(PurePosixPath(line.split()[0].replace("\\", "/")).stem for line in lines)
     if not ids:
         raise InputError(f"dataset.list: {file} names no image", "write one id per line")
-    twice = sorted({image_id for image_id in ids if ids.count(image_id) > 1}) if len(set(ids)) < len(ids) else []
-    if twice:
+    if twice := [image_id for image_id, times in Counter(ids).items() if times > 1]:
         raise InputError(f"dataset.list: {file} names {', '.join(twice[:3])} more than once", "name each image once")
     return ids
 
 
-def take_first(name: str, ids: Sequence[str], first: int | None) -> tuple[str, ...]:
-    """The first n of the ids; None: all.
+def chosen(name: str, ids: Sequence[str], first: int | None, list: str | Path | None) -> tuple[str, ...]:
+    """The ids of a list, else the first n of those that are there; None: all.
 
     Raises:
-        InputError: n is not a number of images, or there are fewer.
+        InputError: the list cannot be used, or there are fewer than n.
     """
-    check_first(first)
+    if list:
+        return read_ids(list)
     if not ids:
         raise InputError(f"data set '{name}' holds no images", "set dataset.root to the folder of images")
     if first is not None and len(ids) < first:
@@ -60,36 +62,20 @@ def take_first(name: str, ids: Sequence[str], first: int | None) -> tuple[str, .
     return tuple(ids[:first])
 
 
-def check_first(first: int | None) -> None:
-    """Refuse a `dataset.first` that is not a number of images.
-
-    Raises:
-        InputError: it is neither None nor a whole number of 1 or more.
-    """
-    if first is not None and (isinstance(first, bool) or not isinstance(first, int) or first < 1):
-        raise InputError(f"dataset.first={first} is not a number of images", "set dataset.first to 1 or more, or null")
-
-
-def celeba_part(mapping: Path, partition: Path, part: str = "test") -> tuple[str, ...]:
-    """Ids of the CelebA-HQ images that belong to a part of CelebA's own division.
-
-    CelebA-HQ's 30,000 images divide into 24,183 for training, 2,993 for validation and 2,824 for testing.
+def celeba_test(mapping: Path, partition: Path) -> tuple[str, ...]:
+    """Ids of the 2,824 CelebA-HQ images that belong to the test part of CelebA's own division.
 
     Args:
         mapping: CelebAMask-HQ's CelebA-HQ-to-CelebA-mapping.txt: lines "idx orig_idx orig_file" after a header.
-        partition: CelebA's list_eval_partition.txt: lines "000001.jpg 0", with 0 train, 1 validation, 2 test.
-        part: "train", "validation" or "test".
+        partition: CelebA's list_eval_partition.txt: lines "000001.jpg 0".
 
     Raises:
         InputError: a file cannot be read or has another form.
     """
-    if part not in CELEBA_PARTS:
-        raise InputError(f"CelebA has no part '{part}'", f"choose among {', '.join(CELEBA_PARTS)}")
+    divided, mapped = read_lines(partition, "CelebA's division"), read_lines(mapping, "CelebA-HQ's mapping")[1:]
     try:
-        parts = dict(line.split() for line in read_lines(partition, "CelebA's division"))
-        rows = [line.split() for line in read_lines(mapping, "CelebA-HQ's mapping")[1:]]
-        return tuple(index for index, _, original in rows if parts[original] == CELEBA_PARTS[part])
-    except InputError:
-        raise
+        parts = dict(line.split() for line in divided)
+        rows = [line.split() for line in mapped]
+        return tuple(index for index, _, original in rows if parts[original] == CELEBA_TEST)
     except (ValueError, KeyError) as error:
         raise InputError(f"{mapping} and {partition} do not match ({error})", "download both files again") from error

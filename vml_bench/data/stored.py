@@ -8,14 +8,13 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from vml_bench.contract import ImageSet
-from vml_bench.data.ids import check_ids
 from vml_bench.data.images import from_uint8
 from vml_bench.errors import InputError
 
@@ -30,6 +29,9 @@ class Stored(Protocol):
     def read(self) -> bytes:
         """Its encoded bytes; raises OSError if they cannot be read."""
         ...
+
+
+One = TypeVar("One", bound=Stored)
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,10 @@ class StoredImages(ImageSet):
         ids: ids of the data set, in order; some may be missing in `stored`.
     """
 
-    def __init__(
-        self, name: str, image_shape: Sequence[int], stored: Mapping[str, Stored], ids: Iterable[str] | None = None
-    ) -> None:
+    def __init__(self, name: str, image_shape: Sequence[int], stored: Mapping[str, Stored], ids: Iterable[str]) -> None:
         self.name = name
         self.image_shape = tuple(image_shape)
-        self.ids = tuple(stored if ids is None else ids)
+        self.ids = tuple(ids)
         self._stored = stored
         self._sha256: dict[str, str] = {}
 
@@ -86,13 +86,18 @@ class StoredImages(ImageSet):
         """See `ImageSet.check`.
 
         Raises:
-            InputError: images are missing or cannot be read, two hold the same bytes, or an id cannot be one.
+            InputError: images are missing or cannot be read, or two hold the same bytes.
         """
-        check_ids(self.name, self.ids)
         self._refuse_missing(self.ids)
+        first: dict[str, str] = {}
         for image_id in self.ids:
             self._read(image_id)
-        self._refuse_copies(self.ids)
+            other = first.setdefault(self._sha256[image_id], image_id)
+            if other != image_id:
+                raise InputError(
+                    f"data set '{self.name}': {self._stored[other]} and {self._stored[image_id]} hold the same bytes",
+                    "remove or replace one of them, or leave it out with dataset.list",
+                )
 
     def _read(self, image_id: str) -> bytes:
         self._refuse_missing((image_id,))
@@ -109,22 +114,11 @@ class StoredImages(ImageSet):
         return data
 
     def _refuse_missing(self, ids: Sequence[str]) -> None:
-        missing = self.missing(ids)
-        if missing:
+        if missing := self.missing(ids):
             raise InputError(
                 f"data set '{self.name}': {some(missing)} of {len(ids)} images missing",
                 "put them in place, or take fewer with dataset.first or dataset.list",
             )
-
-    def _refuse_copies(self, ids: Iterable[str]) -> None:
-        first: dict[str, str] = {}
-        for image_id in ids:
-            other = first.setdefault(self._sha256[image_id], image_id)
-            if other != image_id:
-                raise InputError(
-                    f"data set '{self.name}': {self._stored[other]} and {self._stored[image_id]} hold the same bytes",
-                    "remove or replace one of them, or leave it out with dataset.list",
-                )
 
 
 def some(ids: Sequence[str], shown: int = 3) -> str:
@@ -155,16 +149,23 @@ def find_images(name: str, root: str | Path, subfolders: bool = True) -> dict[st
             f"data set '{name}': {root} is not a folder",
             "set dataset.root to the folder of images; `vml-bench doctor` says where published ones come from",
         )
-    found: dict[str, ImageFile] = {}
     folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())] if subfolders else [root]
-    for file in (path for folder in folders for path in sorted(folder.iterdir())):
-        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
-            continue
-        if file.stem in found:
-            raise InputError(
-                f"data set '{name}': {file.relative_to(root)} and {found[file.stem].path.relative_to(root)} "
-                "would share an id",
-                "rename or remove one of them",
-            )
-        found[file.stem] = ImageFile(file)
+    files = [path for folder in folders for path in sorted(folder.iterdir())]
+    images = [ImageFile(file) for file in files if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
+    found = by_id(name, ((image.path.stem, image) for image in images))
     return {image_id: found[image_id] for image_id in sorted(found, key=natural)}
+
+
+def by_id(name: str, images: Iterable[tuple[str, One]]) -> dict[str, One]:
+    """Stored images by id.
+
+    Raises:
+        InputError: two have one id; `name` is the data set's.
+    """
+    found: dict[str, One] = {}
+    for image_id, image in images:
+        if found.setdefault(image_id, image) is not image:
+            raise InputError(
+                f"data set '{name}': {found[image_id]} and {image} would share an id", "rename or remove one of them"
+            )
+    return found

@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from vml_bench.errors import InputError
-from vml_bench.files import replacing
+from vml_bench.figures.page import FAINT, STYLE, file_stem, heading, save
 from vml_bench.store import layout
 from vml_bench.store.labels import differences, labels
 from vml_bench.store.runs import UNREADABLE, Problem, Run, by_problem, open_run, select_runs
@@ -28,19 +28,9 @@ PICTURE, CROWDED = 256, 10
 """About how many pixels a picture is enlarged to, by a whole factor; half of that where there are more columns."""
 GAP, CAPTION, HEAD, SIDE, MARGIN = 12, 46, 44, 34, 16
 """Pixels between columns, under a picture, above the first row, left of it, and around everything."""
-INK, FAINT = "#1a1a1a", "#6b6b6b"
-FONT = {"family": "DejaVu Sans", "parse_math": False}
+SCORES = ["psnr", "lpips_alex"]
 LETTER = 0.66
 """Mean width of a letter of that font over its size: titles that would run into each other are written smaller."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One picture and what is written under it."""
-
-    file: Path
-    caption: str = ""
-    bold: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,36 +40,21 @@ class Sheet:
     Attributes:
         problem: the problem.
         difference: what tells it from others of its task and noise level; empty where it is alone.
-        runs: one column each.
-        titles: one per run.
+        runs: one column each, and its title.
     """
 
     problem: Problem
     difference: str
-    runs: list[Run]
-    titles: list[str]
-
-    @property
-    def stem(self) -> str:
-        """Its file name, with the problem's name where task and noise level have several."""
-        return file_stem(self.problem, self.difference)
+    runs: dict[Run, str]
 
     @property
     def heading(self) -> str:
         """What stands above it."""
-        problem = self.problem
-        words = (problem.dataset, problem.task, self.difference, f"σ_y = {problem.noise_std:g}")
-        return " · ".join(filter(None, words))
+        return heading(self.problem, self.difference)
 
     def of(self, runs: Sequence[Run]) -> Sheet:
         """The same figure with only these runs, in this order."""
-        titles = [self.titles[self.runs.index(run)] for run in runs]
-        return replace(self, runs=list(runs), titles=titles)
-
-
-def file_stem(problem: Problem, difference: str) -> str:
-    """What files about a problem are called: "sr4-0.05", and its name behind it where it is not alone."""
-    return f"{problem.task}-{problem.noise_std:g}" + (f"-{problem.name}" if difference else "")
+        return replace(self, runs={run: self.runs[run] for run in runs})
 
 
 def task_figure(
@@ -130,42 +105,14 @@ def task_figure(
         raise InputError(f"no run of '{task}' at noise_std {noise_std:g} to draw", f"choose among {known}")
     if methods is not None:
         chosen = sorted(chosen, key=lambda run: list(methods).index(run.method))
-    return _draw_sheet(Path(results_dir), sheets[0].of(chosen), image_ids, rows)
+    return _draw(Path(results_dir), sheets[0].of(chosen), image_ids, rows)
 
 
 def _sheets(runs: Sequence[Run]) -> list[Sheet]:
     """One sheet per problem, its runs in the leaderboard's order."""
     groups = by_problem(sorted(runs, key=lambda run: run.place))
     told = differences(list(groups))
-    return [Sheet(problem, told[problem], own, labels(own)) for problem, own in groups.items()]
-
-
-def _draw_sheet(results: Path, sheet: Sheet, image_ids: Sequence[str] | None, rows: int) -> Path:
-    """Draw the runs of one problem, one column each; see `task_figure`."""
-    runs, task = sheet.runs, sheet.problem.task
-    ids = list(image_ids) if image_ids is not None else _common_ids(runs)[:rows]
-    if not ids:
-        raise InputError(f"the runs of '{task}' have no image in common", "finish them with the same runner.limit")
-    tables = [run.images.set_index("image_id") for run in runs]
-    grid = []
-    for image_id in ids:
-        scores = [_score(table, image_id) for table in tables]
-        best = min((lpips for _, lpips in scores if lpips == lpips), default=None)
-        grid.append([Panel(runs[0].original(image_id)), Panel(runs[0].measurement(image_id))])
-        for run, table, (psnr, lpips) in zip(runs, tables, scores, strict=True):
-            grid[-1].append(Panel(run.picture(image_id), _caption(table, image_id, psnr, lpips), lpips == best))
-
-    path = results / sheet.problem.dataset / "figures" / f"{sheet.stem}.png"
-    titles = [title.replace(" · ", "\n") for title in sheet.titles]
-    figure = _draw(grid, ["ground truth", "measurement", *titles], ids, sheet.heading)
-    return save_png(figure, path)
-
-
-def save_png(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all, without the version of what drew it; returns its path."""
-    with replacing(path) as partial:
-        FigureCanvasAgg(figure).print_png(partial, metadata={"Software": None})
-    return path
+    return [Sheet(key, told[key], dict(zip(own, labels(own), strict=True))) for key, own in groups.items()]
 
 
 def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, synthetic: bool = False) -> list[Path]:
@@ -185,7 +132,7 @@ def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, syntheti
     paths = []
     for sheet in (sheet for sheet in drawn if sheet.runs):
         try:
-            paths.append(_draw_sheet(Path(results_dir), sheet, None, rows))
+            paths.append(_draw(Path(results_dir), sheet, None, rows))
         except InputError as error:  # the runs share no image, or their pictures are gone
             print(f"note: not drawn: {error}", file=sys.stderr)
     return paths
@@ -214,84 +161,82 @@ def _mean_lpips(run: Run) -> float:
     return mean if mean == mean else math.inf
 
 
-def _common_ids(runs: Sequence[Run]) -> list[str]:
-    """Images that every run has finished, in the first run's order."""
+@matplotlib.rc_context(STYLE)
+def _draw(results: Path, sheet: Sheet, image_ids: Sequence[str] | None, rows: int) -> Path:
+    """Draw the runs of one problem, one column each, in whole pixels; see `task_figure`."""
+    runs = list(sheet.runs)
+    first = runs[0]
     common = set.intersection(*(set(run.images["image_id"]) for run in runs))
-    return [image_id for image_id in runs[0].expected if image_id in common]
-
-
-def _score(table: pd.DataFrame, image_id: str) -> tuple[float, float]:
-    """(PSNR, LPIPS) of one image, NaN where it has none or diverged."""
-    if image_id not in table.index or table.at[image_id, "status"] != layout.OK:
-        return math.nan, math.nan
-    return tuple(float(table.at[image_id, name]) if name in table else math.nan for name in ("psnr", "lpips_alex"))
-
-
-def _caption(table: pd.DataFrame, image_id: str, psnr: float, lpips: float) -> str:
-    if image_id not in table.index:
-        return "not run"
-    if table.at[image_id, "status"] != layout.OK:
-        return "diverged"
-    return "   ".join([f"{psnr:.1f} dB"] * (psnr == psnr) + [f"{lpips:.3f}"] * (lpips == lpips))
-
-
-def _read(file: Path) -> np.ndarray | None:
-    """An 8-bit picture as (H, W, 3), or None where there is none to show."""
-    try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError):
-        return None
-
-
-def _draw(grid: list[list[Panel]], titles: list[str], ids: list[str], heading: str) -> Figure:
-    """Lay the panels out in whole pixels, so that nearest-neighbour enlargement is exact."""
-    pictures = [[_read(panel.file) for panel in row] for row in grid]
-    sizes = [picture.shape[:2] for row in pictures for picture in row if picture is not None]
+    ids = list(image_ids) if image_ids is not None else [name for name in first.asked if name in common][:rows]
+    if not ids:
+        raise InputError(
+            f"the runs of '{first.task}' have no image in common", "finish them with the same runner.limit"
+        )
+    files = [[first.original(name), first.measurement(name), *(run.picture(name) for run in runs)] for name in ids]
+    pictures = [[_read(file) for file in row] for row in files]
+    sizes = [picture.size for row in pictures for picture in row if picture]
     if not sizes:
         raise InputError(
             "none of the pictures to draw is on disk", f"run the task again: its {layout.PICTURES} are gone"
         )
-    height, width = max(sizes)
-    columns, rows = len(titles), len(grid)
-    crowded = columns > CROWDED
-    zoom = max(1, round(PICTURE / (1 + crowded) / max(height, width)))
-    cell_w, cell_h = width * zoom, height * zoom
-    size = 0.7 if crowded else 1.0
-    head = HEAD * (1 + max(title.count("\n") for title in titles) * 0.6)
+    titles = ["ground truth", "measurement", *(title.replace(" · ", "\n") for title in sheet.runs.values())]
+    columns, crowded = len(titles), len(titles) > CROWDED
+    zoom = max(1, round(PICTURE / (1 + crowded) / max(max(sizes))))
+    cell_w, cell_h = (side * zoom for side in max(sizes))
+    small = 0.7 if crowded else 1.0
+    head = round(HEAD * (1 + max(title.count("\n") for title in titles) * 0.6))
     full_w = 2 * MARGIN + SIDE + columns * cell_w + (columns - 1) * GAP
-    full_h = 2 * MARGIN + 2 * head + rows * (cell_h + CAPTION)
-    figure = Figure(figsize=(full_w / DPI, full_h / DPI), dpi=DPI, facecolor="white")
+    full_h = 2 * MARGIN + 2 * head + len(ids) * (cell_h + CAPTION)
+    figure = Figure(figsize=((full_w + 0.5) / DPI, (full_h + 0.5) / DPI), dpi=DPI)  # half pixels are cut off
 
     def write(x: float, y: float, text: str, **style: object) -> None:
         """Write at (x, y) in pixels from the top left corner."""
-        figure.text(x / full_w, 1 - y / full_h, text, **{"color": INK, "fontsize": 6.5, **FONT, **style})
+        figure.text(x / full_w, 1 - y / full_h, text, **{"fontsize": 6.5, **style})
 
-    write(MARGIN + SIDE, MARGIN, heading, va="top", fontsize=9)
+    write(MARGIN + SIDE, MARGIN, sheet.heading, va="top", fontsize=9)
     write(full_w - MARGIN, MARGIN, "PSNR   LPIPS (AlexNet, lowest in bold)", va="top", ha="right", color=FAINT)
+    for i, name in enumerate(ids):
+        write(
+            MARGIN, MARGIN + 2 * head + i * (cell_h + CAPTION) + cell_h / 2, name, rotation=90, va="center", color=FAINT
+        )
+    captions = [[("", False)] * len(ids)] * 2 + _captions(runs, ids)
     for j, title in enumerate(titles):
-        centre = MARGIN + SIDE + j * (cell_w + GAP) + cell_w / 2
+        left = MARGIN + SIDE + j * (cell_w + GAP)
+        centre = left + cell_w / 2
         fitting = 72 * (cell_w + GAP) / DPI / (LETTER * max(map(len, title.split("\n"))))
-        write(centre, MARGIN + 2 * head - 12, title, ha="center", va="bottom", fontsize=min(8 * size, fitting))
-    for i, (panels, row) in enumerate(zip(grid, pictures, strict=True)):
-        top = MARGIN + 2 * head + i * (cell_h + CAPTION)
-        write(MARGIN, top + cell_h / 2, ids[i], rotation=90, va="center", ha="left", color=FAINT)
-        for j, (panel, picture) in enumerate(zip(panels, row, strict=True)):
-            left = MARGIN + SIDE + j * (cell_w + GAP)
-            write(
-                left + cell_w / 2,
-                top + cell_h + 8,
-                panel.caption,
-                ha="center",
-                va="top",
-                fontsize=6.5 * size,
-                fontweight="bold" if panel.bold else "normal",
-            )
-            box = (left / full_w, 1 - (top + cell_h) / full_h, cell_w / full_w, cell_h / full_h)
-            axes = figure.add_axes(box, xticks=[], yticks=[], frameon=picture is None)
-            if picture is None:
-                axes.set_facecolor("#eeeeee")
-                axes.text(0.5, 0.5, "no picture", ha="center", va="center", color=FAINT, fontsize=6.5, **FONT)
-            else:
-                axes.imshow(picture, interpolation="nearest", aspect="auto")
-    return figure
+        write(centre, MARGIN + 2 * head - 12, title, ha="center", va="bottom", fontsize=min(8 * small, fitting))
+        for i, (caption, best) in enumerate(captions[j]):
+            top = MARGIN + 2 * head + i * (cell_h + CAPTION)
+            weight = "bold" if best else "normal"
+            write(centre, top + cell_h + 8, caption, ha="center", va="top", fontsize=6.5 * small, fontweight=weight)
+            picture = pictures[i][j] or Image.new("RGB", (1, 1), "#eeeeee")
+            pixels = np.asarray(picture.resize((cell_w, cell_h), Image.Resampling.NEAREST))
+            figure.figimage(pixels, left, full_h - top - cell_h)
+            if pictures[i][j] is None:
+                write(centre, top + cell_h / 2, "no picture", ha="center", va="center", color=FAINT)
+    return save(
+        figure, results / sheet.problem.dataset / "figures" / f"{file_stem(sheet.problem, sheet.difference)}.png"
+    )
+
+
+def _captions(runs: Sequence[Run], ids: Sequence[str]) -> list[list[tuple[str, bool]]]:
+    """For each run and image its scores, and whether its LPIPS is the lowest."""
+    tables = [run.images.set_index("image_id").reindex(index=ids, columns=["status", *SCORES]) for run in runs]
+    scores = [table[SCORES].astype(float)[table["status"] == layout.OK].reindex(ids) for table in tables]
+    lowest = pd.concat([own["lpips_alex"] for own in scores], axis=1).min(axis=1)
+    said = []
+    for table, own in zip(tables, scores, strict=True):
+        words = own["psnr"].map("{:.1f} dB".format, "ignore"), own["lpips_alex"].map("{:.3f}".format, "ignore")
+        joined = ["   ".join(word for word in both if word == word) for both in zip(*words, strict=True)]
+        status = table["status"].map({layout.OK: "", layout.DIVERGED: "diverged"}).fillna("not run")
+        said.append(list(zip(status + joined, own["lpips_alex"] == lowest, strict=True)))
+    return said
+
+
+def _read(file: Path) -> Image.Image | None:
+    """An 8-bit picture in colour, or None where there is none to show."""
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except OSError:
+        return None

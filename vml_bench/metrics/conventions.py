@@ -15,96 +15,119 @@ calls FID. Only features of one name compare with each other.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vml_bench.data.images import to_uint8
 from vml_bench.errors import InputError
 from vml_bench.weights.check import verified
 
+Prepare = Callable[[Tensor], Tensor]
+"""What a network is given of one image (1, 3, H, W) in [-1, 1]."""
 
-class LegacyPytorchFeatures(torch.nn.Module):
-    """clean-fid's mode "legacy_pytorch", which is pytorch-fid's: bilinear without antialiasing, inputs in [0, 1].
+
+class InceptionFeatures(nn.Module):
+    """The 2048 pooled features of an Inception network under one convention. A run never downloads its weights.
+
+    Args:
+        name: a key of `INCEPTIONS`.
 
     Raises:
-        InputError: the weights are missing, unsafe or not the published file.
+        InputError: the weights are missing, are not the published file, or lie where everyone may write; a package is
+            not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        file = verified("inception-pytorch", "leave 'inception_legacy_pytorch' out of metrics.features")
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        from cleanfid.inception_pytorch import InceptionV3
-        from cleanfid.resize import build_resizer
-
         with (
-            warnings.catch_warnings(),  # build_resizer silences every warning of the process
-            torch.random.fork_rng(devices=[]),  # its layers are initialised before they are loaded
-            mock.patch("cleanfid.inception_pytorch.load_state_dict_from_url", return_value=state),
+            warnings.catch_warnings(),  # clean-fid silences every warning of the process
+            torch.random.fork_rng(devices=[]),  # layers are initialised before they are loaded
         ):
-            self.network = InceptionV3(output_blocks=[3], resize_input=False).eval()
-            self._resize = build_resizer("legacy_pytorch")
+            network, self._prepare = INCEPTIONS[name](name)
+        self.network = network.requires_grad_(False).eval()
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
         """Features of one image: (1, 3, H, W) in [-1, 1] -> (1, 2048)."""
-        resized = torch.from_numpy(self._resize(to_uint8(image[0]))).permute(2, 0, 1)[None]
-        return self.network(resized.to(image.device) / 255)[0].flatten(1)
+        features = self.network(self._prepare(image).to(image.device))
+        return (features if isinstance(features, Tensor) else features[0]).flatten(1)
 
 
-class TorchFidelityFeatures(torch.nn.Module):
-    """torch-fidelity's "inception-v3-compat": TensorFlow 1's bilinear resize, 2048 pool features.
-
-    Raises:
-        InputError: torch-fidelity is not installed, or the weights are missing, unsafe or not the published file.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        try:
-            from torch_fidelity import FeatureExtractorInceptionV3
-        except ImportError as error:
-            raise InputError("torch-fidelity is not installed", "pip install 'torch-fidelity>=0.4'") from error
-        file = verified("inception-pytorch", "leave 'inception_torch_fidelity' out of metrics.features")
-        with torch.random.fork_rng(devices=[]):
-            self.network = FeatureExtractorInceptionV3(
-                "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file)
-            )
-
-    @torch.no_grad()
-    def forward(self, image: Tensor) -> Tensor:
-        """Features of one image: (1, 3, H, W) in [-1, 1] -> (1, 2048)."""
-        pixels = torch.from_numpy(to_uint8(image[0])).permute(2, 0, 1)[None]
-        return self.network(pixels.to(image.device))[0]
+def weights(entry: str, name: str) -> Path:
+    """The verified file of an entry of the catalogue, for the features `name`."""
+    return verified(entry, f"leave '{name}' out of metrics.features")
 
 
-class TorchvisionFeatures(torch.nn.Module):
+def state(entry: str, name: str) -> dict[str, Tensor]:
+    """The tensors in the verified file of an entry of the catalogue."""
+    return torch.load(weights(entry, name), map_location="cpu", weights_only=True)
+
+
+def pixels(resize: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Prepare:
+    """One image in 8 bits, resized as (H, W, 3) uint8: (1, 3, H, W) in [-1, 1] -> (1, 3, h, w) in [0, 255]."""
+    return lambda image: torch.from_numpy(resize(to_uint8(image[0]))).permute(2, 0, 1)[None]
+
+
+def clean(name: str) -> tuple[nn.Module, Prepare]:
+    """clean-fid's mode "clean"."""
+    file = weights("inception", name)
+    from cleanfid.inception_torchscript import InceptionV3W
+    from cleanfid.resize import build_resizer
+
+    return InceptionV3W(str(file.parent), download=False), pixels(build_resizer("clean"))
+
+
+def legacy_pytorch(name: str) -> tuple[nn.Module, Prepare]:
+    """clean-fid's mode "legacy_pytorch", which is pytorch-fid's: bilinear without antialiasing, inputs in [0, 1]."""
+    tensors = state("inception-pytorch", name)
+    from cleanfid.inception_pytorch import InceptionV3
+    from cleanfid.resize import build_resizer
+
+    resize = pixels(build_resizer("legacy_pytorch"))
+    with mock.patch("cleanfid.inception_pytorch.load_state_dict_from_url", return_value=tensors):
+        return InceptionV3(output_blocks=[3], resize_input=False), lambda image: resize(image) / 255
+
+
+def torch_fidelity(name: str) -> tuple[nn.Module, Prepare]:
+    """torch-fidelity's "inception-v3-compat": TensorFlow 1's bilinear resize, inside the network."""
+    try:
+        from torch_fidelity import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise InputError("torch-fidelity is not installed", "pip install 'torch-fidelity>=0.4'") from error
+    file = str(weights("inception-pytorch", name))
+    return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=file), pixels()
+
+
+def torchvision(name: str) -> tuple[nn.Module, Prepare]:
     """torchvision's InceptionV3 classifier before its last layer, as DAPS's evaluate_fid.py takes it.
 
     torchvision turns its pretrained model's inputs from ImageNet's normalisation back to about [-1, 1]
     (`transform_input`); so does this one.
-
-    Raises:
-        InputError: the weights are missing, unsafe or not the published file.
     """
+    tensors = state("inception-torchvision", name)
+    from torchvision.models import inception_v3
+    from torchvision.transforms.functional import normalize
 
-    def __init__(self) -> None:
-        super().__init__()
-        file = verified("inception-torchvision", "leave 'inception_torchvision' out of metrics.features")
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        from torchvision.models import inception_v3
+    network = inception_v3(weights=None, transform_input=True, init_weights=False)
+    network.load_state_dict(tensors)
+    network.fc = nn.Identity()
 
-        with torch.random.fork_rng(devices=[]):
-            self.network = inception_v3(weights=None, transform_input=True, init_weights=False)
-        self.network.load_state_dict(state)
-        self.network.fc = torch.nn.Identity()
-        self.network.requires_grad_(False).eval()
+    def prepare(image: Tensor) -> Tensor:
+        resized = nn.functional.interpolate(image, size=(299, 299), mode="bilinear", align_corners=False)
+        return normalize((resized + 1) / 2, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
-    @torch.no_grad()
-    def forward(self, image: Tensor) -> Tensor:
-        """Features of one image: (1, 3, H, W) in [-1, 1] -> (1, 2048)."""
-        resized = torch.nn.functional.interpolate(image, size=(299, 299), mode="bilinear", align_corners=False)
-        mean, std = (image.new_tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        return self.network(((resized + 1) / 2 - mean) / std)
+    return network, prepare
+
+
+INCEPTIONS: dict[str, Callable[[str], tuple[nn.Module, Prepare]]] = {
+    "inception": clean,
+    "inception_legacy_pytorch": legacy_pytorch,
+    "inception_torch_fidelity": torch_fidelity,
+    "inception_torchvision": torchvision,
+}
+"""The network of each convention, and what it is given of an image."""

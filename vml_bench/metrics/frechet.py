@@ -1,4 +1,4 @@
-"""Distances between two sets of features, by clean-fid's own functions (Parmar, Zhang, Zhu 2022).
+"""Distances between two sets of features, as clean-fid computes them (Parmar, Zhang, Zhu 2022).
 
 A Fréchet distance from n images is biased upward, the more so when n does not exceed the number of
 features d, for then the covariance is rank deficient: print n beside it. The kernel distance is unbiased between
@@ -8,44 +8,32 @@ for good restorations, because each image meets its own original.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-
 import numpy as np
-from scipy.linalg import LinAlgWarning
 from scipy.stats import norm
 
 
 def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
     """‖μ₁ − μ₂‖² + Tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of two sets of features (Heusel et al. 2017).
 
-    By clean-fid's function; where there are no more images than features, by `low_rank_frechet_distance`, which
-    agrees with it to 1e-4 and takes a fraction of a second instead of half a minute for 2048 features.
+    It is clean-fid's distance to 1e-4, without a d×d matrix and its root: with Σ = AᵀA for centred and scaled features
+    A, Tr (Σ₁ Σ₂)^½ is the sum of the singular values of A₁ A₂ᵀ; for n > d, A is replaced by its QR factor.
 
     Args:
         features: (n, d).
         reference: (m, d).
 
     Returns:
-        The squared distance; NaN where n or m is below 2 or the matrix root has an imaginary part, which
-        is warned of.
+        The squared distance; NaN where n or m is below 2.
     """
     if min(len(features), len(reference)) < 2:
         return float("nan")
-    features, reference = np.asarray(features, np.float64), np.asarray(reference, np.float64)
-    if max(len(features), len(reference)) <= features.shape[1]:
-        return low_rank_frechet_distance(features, reference)
-    from cleanfid.fid import fid_from_feats
-
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # scipy's, on the form of sqrtm that clean-fid calls
-            warnings.simplefilter("ignore", LinAlgWarning)  # of a singular covariance; the trace holds to 1e-5
-            return float(fid_from_feats(features, reference))
-    except ValueError as error:
-        warnings.warn(f"Fréchet distance of {len(features)} images left out: {error}", RuntimeWarning, stacklevel=2)
-        return float("nan")
+    both = [np.asarray(x, np.float64) for x in (features, reference)]
+    shift = both[0].mean(axis=0) - both[1].mean(axis=0)
+    centred = [(x - x.mean(axis=0)) / np.sqrt(len(x) - 1) for x in both]
+    spread = sum((a**2).sum() for a in centred)
+    short = [np.linalg.qr(a, mode="r") if len(a) > a.shape[1] else a for a in centred]
+    overlap = np.linalg.svd(short[0] @ short[1].T, compute_uv=False).sum()
+    return float((shift**2).sum() + spread - 2 * overlap)
 
 
 def frechet_interval(
@@ -71,26 +59,12 @@ def frechet_interval(
     n = len(features)
     if n < 8 or n != len(reference):
         return float("nan"), float("nan")
-    features, reference = np.asarray(features, np.float64), np.asarray(reference, np.float64)
     rng, half = np.random.default_rng(seed), n // 2
     picks = [rng.permutation(n)[:half] for _ in range(halves)]
-    scatter = np.std([low_rank_frechet_distance(features[pick], reference[pick]) for pick in picks], ddof=1)
+    scatter = np.std([frechet_distance(features[pick], reference[pick]) for pick in picks], ddof=1)
     reach = norm.ppf((1 + level) / 2) * scatter * np.sqrt(half / (n - half))
-    centre = low_rank_frechet_distance(features, reference)
+    centre = frechet_distance(features, reference)
     return max(0.0, float(centre - reach)), float(centre + reach)
-
-
-def low_rank_frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
-    """The Fréchet distance without a d×d matrix: (n, d), (m, d) in float64 -> ‖μ₁ − μ₂‖² + Tr(…).
-
-    With Σ = AᵀA for centred and scaled features A, Tr (Σ₁ Σ₂)^½ is the sum of the singular values of A₁ A₂ᵀ; for
-    n > d, A is replaced by its QR factor.
-    """
-    centred = [(x - x.mean(axis=0)) / np.sqrt(len(x) - 1) for x in (features, reference)]
-    spread = sum((a**2).sum() for a in centred)
-    short = [np.linalg.qr(a, mode="r") if len(a) > a.shape[1] else a for a in centred]
-    overlap = np.linalg.svd(short[0] @ short[1].T, compute_uv=False).sum()
-    return float(((features.mean(axis=0) - reference.mean(axis=0)) ** 2).sum() + spread - 2 * overlap)
 
 
 def kernel_distance(

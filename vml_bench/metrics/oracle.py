@@ -11,6 +11,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 from typing_extensions import Self
 
@@ -19,6 +20,7 @@ from vml_bench.errors import InputError
 from vml_bench.identity import Aside
 from vml_bench.operators.base import SpectralOperator
 from vml_bench.priors.exact_posterior import ExactPosterior
+from vml_bench.settings import checked
 
 
 class Oracle:
@@ -41,11 +43,12 @@ class Oracle:
     feature_names = ("restored",)
     columns = ()
 
+    @checked
     def __init__(
         self,
         prior: Prior,
-        directions: int = 128,
-        samples: int = 256,
+        directions: PositiveInt = 128,
+        samples: PositiveInt = 256,
         seed: int = 0,
         trajectories: Annotated[bool, Aside] = False,
     ) -> None:
@@ -54,9 +57,6 @@ class Oracle:
                 "metrics=oracle needs a prior whose posterior is known exactly",
                 "choose dataset=gmm or dataset=gauss, or metrics=default",
             )
-        for option, value in (("directions", directions), ("samples", samples)):
-            if value < 1:
-                raise InputError(f"metrics.{option}={value}", "it must be 1 or more")
         self.prior, self.samples, self.trajectories = prior, samples, trajectories
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randn(directions, math.prod(prior.image_shape), generator=generator, dtype=torch.float64)

@@ -27,7 +27,6 @@ class Remembered:
     def __init__(self, compute: Callable[[Tensor], Sequence[Tensor]], limit: int = REMEMBERED_BYTES) -> None:
         self._compute = compute
         self._limit = limit
-        self._held = 0
         self._outputs: OrderedDict[tuple[torch.dtype, torch.Size, bytes], Sequence[Tensor]] = OrderedDict()
 
     def __call__(self, x: Tensor) -> Sequence[Tensor]:
@@ -38,13 +37,7 @@ class Remembered:
             self._outputs.move_to_end(key)
             return self._outputs[key]
         outputs = self._outputs[key] = self._compute(x)
-        self._held += size(outputs)
-        while self._held > self._limit:
-            _, forgotten = self._outputs.popitem(last=False)
-            self._held -= size(forgotten)
+        most = self._limit // sum(output.nbytes for output in outputs)  # images of one run have one size
+        while len(self._outputs) > most:
+            self._outputs.popitem(last=False)
         return outputs
-
-
-def size(tensors: Sequence[Tensor]) -> int:
-    """Bytes of some tensors."""
-    return sum(tensor.nbytes for tensor in tensors)

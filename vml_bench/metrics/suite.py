@@ -16,18 +16,10 @@ from vml_bench.columns import Column, declared
 from vml_bench.contract import Metric, lacking
 from vml_bench.errors import InputError
 from vml_bench.metrics import functional
-from vml_bench.metrics.conventions import LegacyPytorchFeatures, TorchFidelityFeatures, TorchvisionFeatures
-from vml_bench.metrics.inception import InceptionFeatures
+from vml_bench.metrics.conventions import INCEPTIONS, InceptionFeatures
 from vml_bench.metrics.perceptual import lpips_network
 from vml_bench.metrics.remembered import Remembered
 
-INCEPTIONS: dict[str, Callable[[], torch.nn.Module]] = {
-    "inception": InceptionFeatures,
-    "inception_legacy_pytorch": LegacyPytorchFeatures,
-    "inception_torch_fidelity": TorchFidelityFeatures,
-    "inception_torchvision": TorchvisionFeatures,
-}
-"""What the four conventions of FID take as features; see `vml_bench.metrics.conventions`."""
 FEATURES = ("alex", *INCEPTIONS)
 METRICS = tuple(column.name for column in columns.METRICS)
 SMALLEST = {"psnr": 1, "ssim": 11, "lpips_alex": 31, "lpips_vgg": 16, "alex": 31, **dict.fromkeys(INCEPTIONS, 1)}
@@ -98,7 +90,7 @@ class MetricSuite:
 
     def _extractor(self, name: str) -> Callable[[Tensor], Tensor]:
         if name in INCEPTIONS:
-            self._networks[name] = INCEPTIONS[name]().to(self.device)
+            self._networks[name] = InceptionFeatures(name).to(self.device)
             return self._networks[name]
         return partial(pooled_activations, self._lpips(name))
 

@@ -44,18 +44,13 @@ class ReportFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._written: set[str] = set()
-        self._earlier = self._read_manifest()
-        if self._earlier is None and (self.path / "index.html").exists():
-            raise InputError(
-                f"{self.path} holds an index.html that is not a report", "choose another folder with --out"
-            )
-
-    def _read_manifest(self) -> list[str] | None:
         try:
-            files = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["files"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return [name for name in files if isinstance(name, str)] if isinstance(files, list) else None
+            self._earlier = set(json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["files"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._earlier = set()
+            if (self.path / "index.html").exists():
+                found = f"{self.path} holds an index.html that is not a report"
+                raise InputError(found, "choose another folder with --out") from error
 
     def text(self, name: str, content: str) -> Path:
         """Write a text file unless it already says the same; returns its path."""
@@ -76,25 +71,20 @@ class ReportFolder:
         """
         path = self.path / name
         self._written.add(name)
-        if path.is_file() and filecmp.cmp(source, path):
-            return path
-        with replacing(path) as partial:
-            if link:
-                with suppress(OSError):
-                    os.link(source, partial)
-            if not partial.exists():
-                shutil.copy2(source, partial)
+        if not path.is_file() or not filecmp.cmp(source, path):
+            with replacing(path) as partial:
+                try:
+                    (os.link if link else shutil.copy2)(source, partial)
+                except OSError:
+                    shutil.copy2(source, partial)
         return path
 
     def close(self) -> None:
         """Remove what an earlier report wrote and this one did not, with folders that become empty."""
-        for name in set(self._earlier or ()) - self._written:
-            path = self.path / name
-            if self.path.resolve() not in path.resolve().parents:
-                continue
-            path.unlink(missing_ok=True)
-            with suppress(OSError):  # a folder that is not empty stays
-                for folder in path.relative_to(self.path).parents[:-1]:
-                    (self.path / folder).rmdir()
-        self._earlier = sorted(self._written)
-        self.text(MANIFEST, json.dumps({"files": self._earlier}, indent=0) + "\n")
+        for name in self._earlier - self._written:
+            path = self.path / str(name)
+            if self.path.resolve() in path.resolve().parents:
+                path.unlink(missing_ok=True)
+                with suppress(OSError):  # a folder that is not empty stays
+                    os.removedirs(path.parent)
+        self.text(MANIFEST, json.dumps({"files": sorted(self._written)}, indent=0) + "\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vml_bench.cards import Card
 
 SHAPES = {
@@ -23,27 +21,16 @@ GROUNDS = (("#f3f3ee", 3.0), ("#1c1f24", 4.5))
 least 3, which WCAG 2.2 asks of graphics."""
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A method's mark.
+def mark(card: Card) -> dict[str, str | bool]:
+    """The mark of a card.
 
-    Attributes:
-        colour: in CSS, for both themes.
-        symbol: its shape, as Plotly calls it.
-        path: the same as an SVG path.
-        hollow: drawn as an outline.
+    Returns:
+        "colour" in CSS, for both themes; "symbol", its shape as Plotly calls it; "path", the same as an SVG path; and
+        whether it is "hollow", drawn as an outline.
     """
-
-    colour: str
-    symbol: str
-    path: str
-    hollow: bool
-
-
-def mark(card: Card) -> Mark:
-    """The mark of a card."""
     light, dark = (legible(card.colour, *ground) for ground in GROUNDS)
-    return Mark(f"light-dark({light}, {dark})", *SHAPES[card.marker], card.hollow)
+    symbol, path = SHAPES[card.marker]
+    return {"colour": f"light-dark({light}, {dark})", "symbol": symbol, "path": path, "hollow": card.hollow}
 
 
 def legible(colour: str, ground: str, least: float) -> str:

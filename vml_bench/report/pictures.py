@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +39,24 @@ def browse(folder: ReportFolder, runs: Sequence[Run], labels: Sequence[str]) -> 
         What the browser reads, ready for JSON; None where there is no picture. Pictures are named by their place in
         "files", below the "base" of each series, which lists under "missing" the places without a picture.
     """
-    ids = list(dict.fromkeys(image_id for run in runs for image_id in (*run.expected, *run.images["image_id"])))
+    ids = list(dict.fromkeys(image_id for run in runs for image_id in (*run.asked, *run.images["image_id"])))
     files = [f"{safe_name(image_id)}.png" for image_id in ids]
-    names = [safe_name(name) for name in (runs[0].dataset, runs[0].task, runs[0].problem.name)]
-    originals = "/".join([layout.ORIGINALS, names[0], safe_name(runs[0].problem.images), ""])
-    measurements = "/".join([layout.MEASUREMENTS, *names, ""])
-    columns = _scores_of(runs)
+    first = runs[0]
+    known = columns_of(said for run in runs for said in run.columns)
+    columns = [column for column in known.values() if column.of_images] + [known[name] for name in FURTHER]
+    columns = [column for column in columns if any(column.name in run.images for run in runs)]
 
-    def series(label: str, base: str, pictures: Path) -> dict[str, Any]:
-        here = _pictures(pictures)
-        missing = []
+    def series(label: str, pictures: Path, *base: str) -> dict[str, Any]:
+        here, missing, below = _pictures(pictures), [], "/".join([*base, ""])
         for place, (image_id, file) in enumerate(zip(ids, files, strict=True)):
-            if source := here.get(layout.picture(Path(), image_id).as_posix()):
-                folder.file(base + file, source, link=True)
+            if (source := layout.picture(pictures, image_id)) in here:
+                folder.file(below + file, source, link=True)
             else:
                 missing.append(place)
-        return {"label": label, "base": base, "missing": missing}
+        return {"label": label, "base": below, "missing": missing}
 
     restored = [
-        series(label, f"{run_folder(run)}{layout.PICTURES}/", run.folder / layout.PICTURES)
+        series(label, run.folder / layout.PICTURES, run_folder(run) + layout.PICTURES)
         | {
             "method": run.method,
             "hollow": run.card.of_row(label, in_words(run.all_settings)).hollow,
@@ -68,31 +67,24 @@ def browse(folder: ReportFolder, runs: Sequence[Run], labels: Sequence[str]) -> 
     ]
     if all(len(one["missing"]) == len(ids) for one in restored):
         return None
+    dataset, task, problem, images = map(
+        safe_name, (first.dataset, first.task, first.problem.name, first.problem.images)
+    )
     given = [
-        series("ground truth", originals, runs[0].originals),
-        series("measurement", measurements, runs[0].measurements),
+        series("ground truth", first.originals, layout.ORIGINALS, dataset, images),
+        series("measurement", first.measurements, layout.MEASUREMENTS, dataset, task, problem),
     ]
     return {"ids": ids, "files": files, "scores": list(map(about, columns)), "given": given, "restored": restored}
 
 
-def _scores_of(runs: Sequence[Run]) -> list[Column]:
-    """The scores of single images that any of the runs has, and `FURTHER`."""
-    known = columns_of(said for run in runs for said in run.columns)
-    offered = [column for column in known.values() if column.of_images] + [known[name] for name in FURTHER]
-    return [column for column in offered if any(column.name in run.images for run in runs)]
+def _pictures(folder: Path) -> set[Path]:
+    """The pictures below a folder, without links, which could bring in any file of this machine."""
+    return {path for path in folder.rglob("*.png") if path.name[0] != "." and not path.is_symlink()}
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    """The pictures below a folder by relative name, without links, which could bring in any file of this machine."""
-    if not folder.is_dir():
-        return {}
-    found = (path for path in folder.rglob("*.png") if path.name[0] != "." and not path.is_symlink())
-    return {path.relative_to(folder).as_posix(): path for path in found}
-
-
-def _scores(run: Run, ids: Iterable[str], columns: Iterable[Column]) -> dict[str, Any]:
+def _scores(run: Run, ids: Sequence[str], columns: Sequence[Column]) -> dict[str, Any]:
     """Scores and status of each image; None and "missing" where the run has not reached it."""
-    table = run.images.set_index("image_id").reindex(list(ids))
+    table = run.images.set_index("image_id").reindex(ids)
     status = table["status"].fillna("missing").tolist()
     scores = {c.name: [_finite(value) for value in table[c.name]] for c in columns if c.name in table}
     return {"status": status, "scores": scores}

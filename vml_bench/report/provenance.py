@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vml_bench.configuration import mapping
 from vml_bench.identity import flat, in_words
 from vml_bench.report.folder import ReportFolder
 from vml_bench.report.pictures import run_folder
@@ -24,55 +24,39 @@ def bring(folder: ReportFolder, run: Run) -> dict[str, Any]:
     """
     base = run_folder(run)
     texts = {name: (run.folder / name).read_text(encoding="utf-8") for name in FILES}
-    for name, text in texts.items():
+    for name, text in {**texts, "images.csv": run.images.to_csv(index=False)}.items():
         folder.text(base + name, text)
-    folder.text(base + "images.csv", run.images.to_csv(index=False))
+    try:
+        command = again(run.record, run.results)
+    except (KeyError, TypeError):  # a record that was handed around may say anything
+        command = None
     return {
         "label": run.label,
-        "command": _command(run),
-        "facts": list(_facts(run, run.record)),
+        "command": command,
+        "facts": [(name, str(said)) for name, said in _facts(run).items() if said],
         "files": [*FILES, "images.csv"],
         "texts": texts,
         "open": layout.CONFIG,
     }
 
 
-def _command(run: Run) -> str | None:
-    """The command that runs it again; None where the record has none."""
-    try:
-        return again(run.record, run.results)
-    except (KeyError, TypeError):  # a record that was handed around may say anything
-        return None
-
-
-def _facts(run: Run, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a reader asks first; what the record lacks is left out."""
-    environment, weights = _mapping(record, "environment"), _mapping(record, "weights")
-    compute, packages = _mapping(record, "compute"), _mapping(environment, "packages")
-    yield "run", f"{run.dataset} / {run.task} / {run.method} / {run.name}"
-    if isinstance(date := record.get("date"), str):
-        yield "date", date
-    yield "problem", f"{run.problem.name} ({in_words(flat(run.problem.form))})"
-    yield "prior", run.prior or "none: the method uses no prior"
-    yield "settings", in_words(run.all_settings) or "as configured"
-    done = len(run.images)
-    yield "images", f"{done} of {len(run.expected)}" if done < len(run.expected) else str(done)
-    if run.synthetic:
-        yield "synthetic", "the weights or the images are made up: the numbers mean nothing"
-    if "git" in environment:
-        yield "revision", str(environment["git"])
-    if weights:
-        yield "weights", " ".join(f"{key} {value}" for key, value in weights.items())
-    if "device" in environment:
-        yield "device", f"{environment['device']} ({environment.get('device_type', 'unknown')})"
-    if "dtype" in compute:
-        yield "precision", str(compute["dtype"])
-    if isinstance(seconds := record.get("wall_seconds"), (int, float)):
-        yield "wall time", f"{seconds:.1f} s"
-    if packages:
-        yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-
-
-def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = record.get(key)
-    return value if isinstance(value, Mapping) else {}
+def _facts(run: Run) -> dict[str, Any]:
+    """What a reader asks first; empty or None where the record lacks it."""
+    environment, seconds = mapping(run.record, "environment"), run.record.get("wall_seconds")
+    device, done, asked = environment.get("device"), len(run.images), len(run.asked)
+    packages = mapping(environment, "packages").items()
+    return {
+        "run": f"{run.dataset} / {run.task} / {run.method} / {run.name}",
+        "date": run.record.get("date"),
+        "problem": f"{run.problem.name} ({in_words(flat(run.problem.form))})",
+        "prior": run.prior or "none: the method uses no prior",
+        "settings": in_words(run.all_settings) or "as configured",
+        "images": f"{done} of {asked}" if done < asked else done,
+        "synthetic": run.synthetic and "the weights or the images are made up: the numbers mean nothing",
+        "revision": environment.get("git"),
+        "weights": " ".join(f"{key} {value}" for key, value in mapping(run.record, "weights").items()),
+        "device": device and f"{device} ({environment.get('device_type', 'unknown')})",
+        "precision": mapping(run.record, "compute").get("dtype"),
+        "wall time": f"{seconds:.1f} s" if isinstance(seconds, (int, float)) else None,
+        "packages": ", ".join(f"{name} {version}" for name, version in packages if version),
+    }

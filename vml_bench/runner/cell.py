@@ -1,4 +1,4 @@
-"""One cell of the benchmark, assembled: a data set, a task and a method, checked, named and ready to run.
+"""One cell of the benchmark: a data set, a task and a method, checked, named and ready to run.
 
 `vml_bench.runner.run` runs it. Everything that can be wrong is found here, before any compute is spent.
 """
@@ -13,7 +13,7 @@ import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from vml_bench.contract import ImageSet, Method, Operator, Prior, lacking, needs_prior
+from vml_bench.contract import ImageSet, Method, Operator, Prior, needs_prior
 from vml_bench.data.ids import check_ids
 from vml_bench.errors import InputError
 from vml_bench.identity import (
@@ -33,7 +33,7 @@ from vml_bench.priors.exact_posterior import ExactPosterior
 from vml_bench.runner.compute import Compute, ComputedPrior, NoPrior
 from vml_bench.runner.device import choose_device, use_threads
 from vml_bench.runner.evaluators import Batch, Evaluator, ExactEvaluator, PictureEvaluator
-from vml_bench.runner.resources import build, build_operator, shared
+from vml_bench.runner.resources import build, build_operator, refuse_lacking, shared
 from vml_bench.runner.shard import shard_of
 from vml_bench.runner.tracking import Tracker
 from vml_bench.runner.validation import validate
@@ -62,13 +62,15 @@ class Identity:
     run: Form
 
 
-@dataclass(eq=False)
 class Cell:
-    """A data set, a task and a method, ready to run; `assemble` makes it of a configuration.
+    """A data set, a task and a method, ready to run: all that a configuration names, checked and built.
+
+    Args:
+        config: the composed Hydra configuration.
+        command: what the command line said, for the record; see `vml_bench.runner.command`.
 
     Attributes:
-        config: the composed configuration.
-        command: what the command line said, for the record; see `vml_bench.runner.command`.
+        config, command: these.
         device: where the network is computed.
         images, operator, method, prior, metrics, tracker: what the configuration builds.
         compute: how the network is computed.
@@ -78,30 +80,53 @@ class Cell:
         place: where the run lies.
         store: what is finished of it.
         evaluator: scores it.
+
+    Raises:
+        InputError: anything that the user has to mend.
     """
 
-    config: DictConfig
-    command: dict[str, Any] | None
-    device: torch.device
-    images: ImageSet
-    operator: Operator
-    method: Method
-    prior: Prior
-    metrics: MetricSuite | Oracle
-    tracker: Tracker
-    compute: Compute
-    identity: Identity
-    ids: tuple[str, ...]
-    mine: list[str]
-    place: layout.RunPlace
-    store: Store = field(init=False)
-    evaluator: Evaluator = field(init=False)
-    _posteriors: dict[str, ExactPosterior] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        required = self.metrics.feature_names if self.metrics.exact else ()
-        self.store = Store(self.folder, self.images.ids, required)
+    def __init__(self, config: DictConfig, command: dict[str, Any] | None = None) -> None:
+        validate(config)
+        self.config, self.command = config, command
+        self.tracker: Tracker = build(config.tracker, "tracker")
+        use_threads(config.runner.threads)
+        self.device = device = choose_device(config.runner.device)
+        images, digests = _images(config)
+        if images.dtype == torch.float64 and device.type == "mps":
+            raise InputError(
+                f"data set {images.name} is computed in float64, which {device} cannot do", "set runner.device=cpu"
+            )
+        self.images: ImageSet = images
+        self.operator: Operator = build_operator(config.task.operator, images.image_shape, images.dtype)
+        masked = self.operator
+        if hasattr(masked, "for_images"):
+            masked = masked.for_images(images.ids[:1], config.seed)
+        refuse_lacking(masked, Operator, "task.operator")
+        self.method: Method = build(config.method.sampler, "method.sampler", Method)
+        self.compute = Compute(**config.compute)
+        self.compute.apply_globally()
+        self.prior, form = NoPrior(images.image_shape), None
+        if needs_prior(self.method):
+            self.prior, form = _prior(config, self.compute, device)
+        if tuple(self.prior.image_shape) != tuple(images.image_shape):
+            raise InputError(
+                f"prior {config.prior.name} knows images of shape {tuple(self.prior.image_shape)}, "
+                f"data set {config.dataset.name} has {tuple(images.image_shape)}",
+                "choose a prior of that size with prior=…, or train one",
+            )
+        self.metrics: MetricSuite | Oracle = shared(
+            "metrics", lambda: build(config.metrics, "metrics").to(device), config.metrics, device
+        )
+        if hasattr(self.method, "check"):
+            self.method.check(self.prior)
+        self.identity = identify(config, images, digests, form)
+        self.ids = tuple(images.ids[: config.runner.limit])
+        self.mine = shard_of(self.ids, config.runner.shard)
+        names = (config.dataset.name, config.task.name, config.method.name, name_of(self.identity.run))
+        self.place = layout.RunPlace(Path(config.runner.results_dir), *names)
+        self.store = Store(self.folder, images.ids, self.metrics.feature_names if self.metrics.exact else ())
         self.evaluator = self._evaluator()
+        self._posteriors: dict[str, ExactPosterior] = {}
 
     @property
     def seed(self) -> int:
@@ -154,62 +179,6 @@ class Cell:
         return PictureEvaluator(self.metrics, self.store, originals, measured, self.identity.digests)
 
 
-def assemble(config: DictConfig, command: dict[str, Any] | None = None) -> Cell:
-    """Check a configuration and build what it names.
-
-    Args:
-        config: the composed Hydra configuration.
-        command: what the command line said, for the record.
-
-    Raises:
-        InputError: anything that the user has to mend.
-    """
-    validate(config)
-    tracker: Tracker = build(config.tracker, "tracker")
-    use_threads(config.runner.threads)
-    device = choose_device(config.runner.device)
-    images, digests = _images(config)
-    if images.dtype == torch.float64 and device.type == "mps":
-        raise InputError(
-            f"data set {images.name} is computed in float64, which {device} cannot do", "set runner.device=cpu"
-        )
-    operator: Operator = build_operator(config.task.operator, images.image_shape, images.dtype)
-    masked = operator.for_images(images.ids[:1], config.seed) if hasattr(operator, "for_images") else operator
-    refuse_lacking(masked, Operator, "task.operator")
-    method = _method(config)
-    compute = Compute(**config.compute)
-    compute.apply_globally()
-    prior, of_prior = _prior(config, compute, device) if needs_prior(method) else (NoPrior(images.image_shape), None)
-    if tuple(prior.image_shape) != tuple(images.image_shape):
-        raise InputError(
-            f"prior {config.prior.name} knows images of shape {tuple(prior.image_shape)}, "
-            f"data set {config.dataset.name} has {tuple(images.image_shape)}",
-            "choose a prior of that size with prior=…, or train one",
-        )
-    metrics: MetricSuite | Oracle = shared(
-        "metrics", lambda: build(config.metrics, "metrics").to(device), config.metrics, device
-    )
-    identity = identify(config, images, digests, of_prior)
-    ids = tuple(images.ids[: config.runner.limit])
-    names = (config.dataset.name, config.task.name, config.method.name, name_of(identity.run))
-    return Cell(
-        config=config,
-        command=command,
-        device=device,
-        images=images,
-        operator=operator,
-        method=method,
-        prior=prior,
-        metrics=metrics,
-        tracker=tracker,
-        compute=compute,
-        identity=identity,
-        ids=ids,
-        mine=shard_of(ids, config.runner.shard),
-        place=layout.RunPlace(Path(config.runner.results_dir), *names),
-    )
-
-
 def plain(node: DictConfig) -> dict[str, Any]:
     """A configuration node as plain data, resolved."""
     return OmegaConf.to_container(node, resolve=True)
@@ -239,8 +208,7 @@ def _images(config: DictConfig) -> tuple[ImageSet, dict[str, str]]:
     """The data set, checked whole, and the hashes of its pixels; once for all cells that share it."""
 
     def checked() -> tuple[ImageSet, dict[str, str]]:
-        images: ImageSet = build(config.dataset.images, "dataset")
-        refuse_lacking(images, ImageSet, "dataset.images")
+        images: ImageSet = build(config.dataset.images, "dataset.images", ImageSet)
         check_ids(images.name, images.ids)
         images.check()
         return images, digests_of(images)
@@ -248,34 +216,14 @@ def _images(config: DictConfig) -> tuple[ImageSet, dict[str, str]]:
     return shared("dataset", checked, config.dataset.images)
 
 
-def _method(config: DictConfig) -> Method:
-    method = build(config.method.sampler, "method")
-    refuse_lacking(method, Method, "method.sampler")
-    return method
-
-
 def _prior(config: DictConfig, compute: Compute, device: torch.device) -> tuple[ComputedPrior, Form]:
     """The prior on its device, computed as `compute` says, and its form; once for all cells that share both."""
 
     def computed() -> tuple[ComputedPrior, Form]:
-        prior = build(config.prior.model, "prior")
-        refuse_lacking(prior, Prior, "prior.model")
+        prior = build(config.prior.model, "prior.model", Prior)
         form = prior_form(plain(config.prior.model), prior)
         if hasattr(prior, "to"):
             prior = prior.to(device)
         return ComputedPrior(prior, compute, device), form
 
     return shared("prior", computed, config.prior.model, config.compute, device)
-
-
-def refuse_lacking(part: object, contract: type, where: str) -> None:
-    """Refuse what a configuration built where it has not all that its place asks for.
-
-    Raises:
-        InputError: names the missing members.
-    """
-    if missing := lacking(part, contract):
-        raise InputError(
-            f"{where}: {type(part).__name__} has no {', '.join(missing)}",
-            f"give it what vml_bench.contract.{contract.__name__} lists",
-        )

@@ -92,6 +92,8 @@ class ComputedPrior:
 
     Attributes:
         checkpoint: the file that the weights came from, None if they came from none.
+        notes: how they were found in it, in words, if not simply by their names.
+        learned_variance: whether the prior has one, see `vml_bench.contract.Prior`.
         difference: for each probed σ, the relative L2 change of D and of Jᵀv against plain single
             precision; empty where the options are exact.
 
@@ -104,6 +106,8 @@ class ComputedPrior:
         self.sigma_max = prior.sigma_max
         self.image_shape = prior.image_shape
         self.checkpoint = getattr(prior, "checkpoint", None)
+        self.notes = getattr(prior, "notes", ())
+        self.learned_variance = getattr(prior, "learned_variance", False)
         self._prior = prior
         self._compute = compute
         self._device = device
@@ -136,6 +140,12 @@ class ComputedPrior:
         """D(x, σ) in x's own dtype, whatever the network's is."""
         with self._compute.autocast(self._device):
             return self._prior(x, sigma).to(x.dtype)
+
+    def with_variance(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
+        """D(x, σ) and the prior's learned variance, both in x's own dtype."""
+        with self._compute.autocast(self._device):
+            denoised, variance = self._prior.with_variance(x, sigma)
+        return denoised.to(x.dtype), variance.to(x.dtype)
 
     def _probe(self, denoise: Callable[[Tensor, float], Tensor]) -> list[tuple[float, Tensor, Tensor]]:
         noise = ImageNoise(0, ["probe"], "compute")

@@ -81,19 +81,21 @@ def is_whole(png: Path) -> bool:
 
 
 class Evaluator(Protocol):
-    """Scores what a method restored, and keeps what is scored."""
+    """Scores what a method restored, and keeps what is scored. What a subclass does not define does nothing."""
 
     def open(self) -> None:
-        """Called when a run starts or goes on: see what is kept already."""
+        """See what is kept already: a run starts or goes on."""
 
     def lost(self, image_ids: Sequence[str]) -> list[str]:
         """Those of the given, finished images for which something that `prepare` kept is missing or broken."""
+        return []
 
     def prepare(self, batch: Batch) -> None:
         """Keep what is shared by all methods on these images."""
 
     def watched(self, prior: Prior) -> Prior:
         """The prior as the method is to see it in this batch."""
+        return prior
 
     def healthy(self, batch: Batch, restoration: Restoration) -> list[bool]:
         """Which images did not diverge."""
@@ -108,7 +110,7 @@ class Evaluator(Protocol):
         """Do what needs all images of the run, which are merged by now."""
 
 
-class PictureEvaluator:
+class PictureEvaluator(Evaluator):
     """Scores saved restorations against the ground truth, and keeps pictures of both and of the measurements.
 
     Args:
@@ -153,10 +155,6 @@ class PictureEvaluator:
             features = by_image(self._metrics.features(as_saved(clean)), new)
             rows = [{"image_id": image_id, "pixels": self._digests[image_id]} for image_id in new]
             self._originals.commit(rows, features)
-
-    def watched(self, prior: Prior) -> Prior:
-        """The prior itself."""
-        return prior
 
     def healthy(self, batch: Batch, restoration: Restoration) -> list[bool]:
         """Which images are finite and no further from the measurement than a grey image.
@@ -205,8 +203,10 @@ class PictureEvaluator:
         self._originals.merge()
 
 
-class ExactEvaluator:
+class ExactEvaluator(Evaluator):
     """Scores raw restorations against exact posteriors; they are not pictures, as values are not confined to [-1, 1].
+
+    Nothing is kept or completed: images are drawn in closed form, and every row has all scores.
 
     Args:
         metrics: the scores.
@@ -225,16 +225,6 @@ class ExactEvaluator:
         self._posterior = posterior
         self._seed = seed
         self._trace: Trace | None = None
-
-    def open(self) -> None:
-        """Nothing: the ground truth is drawn in closed form."""
-
-    def lost(self, image_ids: Sequence[str]) -> list[str]:
-        """None: nothing is kept."""
-        return []
-
-    def prepare(self, batch: Batch) -> None:
-        """Nothing: the images are drawn in closed form."""
 
     def watched(self, prior: Prior) -> Prior:
         """The prior, or one that records its calls if trajectories are kept."""
@@ -258,9 +248,6 @@ class ExactEvaluator:
         if kept and self._trace:
             features |= self._trace.features(kept)
         return rows, by_image(features, [batch.ids[i] for i in kept])
-
-    def complete(self, image_ids: Sequence[str]) -> None:
-        """Nothing: every row has all scores against the posterior."""
 
     def conclude(self) -> None:
         """Update the table of scenes with the images that did not diverge, only from what is on disk."""

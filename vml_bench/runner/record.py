@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from vml_bench.configuration import named_options, option
 from vml_bench.errors import InputError
 from vml_bench.files import write_json
-from vml_bench.identity import Form, form_of, name_of, settings_of
+from vml_bench.identity import Form, flat, form_of, name_of, settings_of
 from vml_bench.runner.cell import Cell, Identity, plain
 from vml_bench.runner.command import option_folders
 from vml_bench.runner.provenance import environment
@@ -43,7 +44,7 @@ def identity_record(config: DictConfig, identity: Identity, columns: list[dict[s
         "noise_std": float(config.task.noise_std),
         "method": str(config.method.name),
         "seed": int(config.seed),
-        "settings": settings(config.method, identity.method),
+        "settings": settings(config, identity.method),
         "problem": {"name": name_of(identity.problem), "form": identity.problem},
         "prior": prior,
         "form": identity.run,
@@ -59,15 +60,24 @@ def columns(cell: Cell) -> list[dict[str, Any]]:
     return [{**column, "form": form_of(node)} for column, node in zip(cell.metrics.columns, nodes, strict=True)]
 
 
-def weights(cell: Cell) -> dict[str, str] | None:
-    """Name and sha256 of the file that the prior's weights came from; None if they came from none."""
+def weights(cell: Cell) -> dict[str, Any] | None:
+    """Name and sha256 of the file that the prior's weights came from, and how they were found in it.
+
+    None if they came from none; how they were found is left out where they are the file's content by their own names.
+    """
     file, form = getattr(cell.prior, "checkpoint", None), cell.identity.prior or {}
-    return {"file": Path(file).name, "sha256": form["weights"]} if file else None
+    if not file:
+        return None
+    notes = getattr(cell.prior, "notes", ())
+    return {"file": Path(file).name, "sha256": form["weights"]} | ({"read": "; ".join(notes)} if notes else {})
 
 
-def settings(method: Any, form: Form) -> dict[str, Any]:
-    """What a run's method has otherwise than the configuration that bears its name; nothing where there is none."""
-    name = str(method.name)
+def settings(config: DictConfig, form: Form) -> dict[str, Any]:
+    """What a run's method has otherwise than the configuration that bears its name; nothing where there is none.
+
+    An option that the configuration has and the run turned off, which its form leaves out, is among them.
+    """
+    name = str(config.method.name)
     try:
         known = next(option("method", name, [folder]) for folder in option_folders())
     except (StopIteration, OSError, ValueError):
@@ -75,8 +85,15 @@ def settings(method: Any, form: Form) -> dict[str, Any]:
     if not known or "sampler" not in known:
         return {}
     try:
-        return settings_of(form, form_of(known["sampler"]))
-    except (ValueError, TypeError, AttributeError, ImportError):
+        tasks = known.get("tasks", {})  # settings may go by the task
+        unlisted = {config.task.name: dict.fromkeys(next(iter(tasks.values()), ()))}
+        method = {**known, "tasks": unlisted | tasks}
+        whole = OmegaConf.create({"method": method, "task": {"name": config.task.name}})
+        configured = form_of(plain(whole.method.sampler))
+        ours, theirs = (flat(next(iter(each.values()))) for each in (form, configured))
+        off = {key: OmegaConf.select(config.method.sampler, key) for key in theirs if key not in ours}
+        return settings_of(form, configured) | {key: value for key, value in off.items() if value is not None}
+    except (ValueError, TypeError, AttributeError, ImportError, OmegaConfBaseException):
         return {}
 
 

@@ -10,20 +10,23 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from vml_bench.contract import lacking
 from vml_bench.errors import InputError
 
 _built: dict[str, Any] = {}
 
 
-def build(config: DictConfig, what: str, *arguments: Any, **keywords: Any) -> Any:
+def build(config: DictConfig, where: str, contract: type | None = None, **supplied: Any) -> Any:
     """Instantiate a configuration node; what the user can fix surfaces as `InputError`.
 
     Args:
-        config: node with a `_target_`.
-        what: name of the group, for messages.
+        config: node with a `_target_`; it may be a `_partial_`.
+        where: its key, for messages.
+        contract: what it is to be, of `vml_bench.contract`.
+        supplied: further arguments.
     """
     try:
-        return instantiate(config, *arguments, **keywords)
+        built = instantiate(config)(**supplied) if config.get("_partial_") else instantiate(config, **supplied)
     except InstantiationException as error:
         cause = error.__cause__
         while cause is not None and not isinstance(cause, InputError):
@@ -31,15 +34,29 @@ def build(config: DictConfig, what: str, *arguments: Any, **keywords: Any) -> An
         if cause is not None:
             raise cause from error
         reason = " ".join(str(error).split())
-        raise InputError(f"{what} cannot be built: {reason}", f"check conf/{what}") from error
+        group = where.partition(".")[0]
+        raise InputError(f"{where} cannot be built: {reason}", f"check conf/{group}") from error
+    if contract:
+        refuse_lacking(built, contract, where)
+    return built
 
 
 def build_operator(config: DictConfig, image_shape: tuple[int, int, int], dtype: torch.dtype) -> Any:
-    """Instantiate a task's operator for images of a shape and dtype; its node may be a `_partial_` or not."""
-    supplied = {"image_shape": image_shape, "dtype": dtype}
-    if config.get("_partial_"):
-        return build(config, "task")(**supplied)
-    return build(config, "task", **supplied)
+    """Instantiate a task's operator for images of a shape and dtype."""
+    return build(config, "task.operator", image_shape=image_shape, dtype=dtype)
+
+
+def refuse_lacking(part: object, contract: type, where: str) -> None:
+    """Refuse what a configuration built where it has not all that its place asks for.
+
+    Raises:
+        InputError: names the missing members.
+    """
+    if missing := lacking(part, contract):
+        raise InputError(
+            f"{where}: {type(part).__name__} has no {', '.join(missing)}",
+            f"give it what vml_bench.contract.{contract.__name__} lists",
+        )
 
 
 def shared(what: str, make: Callable[[], Any], *depends: DictConfig | torch.device) -> Any:

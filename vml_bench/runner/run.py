@@ -16,12 +16,12 @@ from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
 from vml_bench.noise import ImageNoise
-from vml_bench.runner.cell import Cell, assemble
+from vml_bench.runner.cell import Cell
 from vml_bench.runner.command import given
 from vml_bench.runner.evaluators import Batch, Features, Restoration
 from vml_bench.runner.memory import PeakMemory, out_of_memory
 from vml_bench.runner.record import Record
-from vml_bench.runner.tracking import Tracker, tracked
+from vml_bench.runner.tracking import Guarded, tracked
 from vml_bench.store import layout
 
 
@@ -31,14 +31,14 @@ def run_cell(config: DictConfig) -> Path:
     Raises:
         InputError: anything that the user has to mend; what is done stays done.
     """
-    return Runner(assemble(config, given())).run()
+    return Runner(Cell(config, given())).run()
 
 
 class Runner:
     """One start of a cell.
 
     Args:
-        cell: from `assemble`.
+        cell: to be run.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -67,7 +67,7 @@ class Runner:
             ) from error
         return cell.folder
 
-    def restore_all(self, tracker: Tracker) -> None:
+    def restore_all(self, tracker: Guarded) -> None:
         """Restore what is pending, and bring the run's files up to date however that ends."""
         began = time.monotonic()
         try:
@@ -77,7 +77,7 @@ class Runner:
             self.record.write(time.monotonic() - began)
         self.cell.evaluator.conclude()
 
-    def restore_pending(self, tracker: Tracker) -> None:
+    def restore_pending(self, tracker: Guarded) -> None:
         """Restore, score and store batch after batch what neither is done nor is being done by another process."""
         cell, size = self.cell, self.cell.config.runner.batch_size
         finished = cell.store.finished(cell.mine)

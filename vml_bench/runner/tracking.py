@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,36 +42,29 @@ class NoTracker(Tracker):
     remedy = ""
 
 
-class Guarded(Tracker):
-    """Passes everything on to a tracker; if that fails, says so once on stderr and passes nothing on any more.
+class Guarded:
+    """Passes events on to a tracker; if it fails, says so once on stderr and passes nothing on any more.
 
     Args:
         tracker: the tracker.
     """
 
     def __init__(self, tracker: Tracker) -> None:
-        self.name, self.remedy = tracker.name, tracker.remedy
-        self._tracker: Tracker = tracker
-
-    def start(self, folder: Path) -> None:
-        """See `Tracker.start`."""
-        self._attempt(lambda: self._tracker.start(folder))
+        self._tracker = tracker
 
     def images_done(self, rows: Sequence[Row]) -> None:
         """See `Tracker.images_done`."""
-        self._attempt(lambda: self._tracker.images_done(rows))
+        self.tell("images_done", rows)
 
-    def finish(self, failed: bool) -> None:
-        """See `Tracker.finish`."""
-        self._attempt(lambda: self._tracker.finish(failed))
-
-    def _attempt(self, act: Callable[[], None]) -> None:
+    def tell(self, event: str, *arguments: Any) -> None:
+        """Call the tracker's method `event`."""
+        tracker = self._tracker
         try:
-            act()
+            getattr(tracker, event)(*arguments)
         except Exception as error:  # whatever a tracker's library raises, the run goes on
             self._tracker = NoTracker()
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            line = f"warning: tracker={self.name} stopped ({reason}); the run goes on. {self.remedy}"
+            line = f"warning: tracker={tracker.name} stopped ({reason}); the run goes on. {tracker.remedy}"
             tqdm.write(line, file=sys.stderr)
 
 
@@ -84,10 +77,10 @@ def tracked(tracker: Tracker, folder: Path) -> Iterator[Guarded]:
         folder: the run's folder, with its configuration and record.
     """
     guarded = Guarded(tracker)
-    guarded.start(folder)
+    guarded.tell("start", folder)
     failed = True
     try:
         yield guarded
         failed = False
     finally:
-        guarded.finish(failed)
+        guarded.tell("finish", failed)

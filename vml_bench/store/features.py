@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +44,8 @@ class Features:
 
 def feature_files(folder: Path) -> list[Path]:
     """The files that a folder's features lie in."""
-    return [
-        *([parts.features_file(folder)] if parts.features_file(folder).is_file() else []),
-        *completed_files(folder),
-        *parts.part_files(folder),
-    ]
+    merged = parts.features_file(folder)
+    return [*([merged] if merged.is_file() else []), *completed_files(folder), *parts.part_files(folder)]
 
 
 def completed_files(folder: Path) -> list[Path]:
@@ -58,38 +54,17 @@ def completed_files(folder: Path) -> list[Path]:
 
 
 def read_features(folder: Path) -> Features:
-    """Read a folder's features, merged or not, and those computed later; without any, there are no networks.
-
-    Raises:
-        One of `vml_bench.store.parts.DAMAGED`: a file is damaged.
-    """
-    vectors = parts.read_features(folder)
-    for file in completed_files(folder):
-        for network, completed in parts.read_merged_features(file).items():
-            vectors[network] = {**vectors.get(network, {}), **completed}
-    return Features(vectors)
+    """Read a folder's features, merged or not, and those computed later; raises one of `parts.DAMAGED`."""
+    completed = map(parts.read_merged_features, completed_files(folder))
+    return Features(parts.pooled([parts.read_features(folder), *completed]))
 
 
-class Originals:
-    """Features of a data set's originals, read when they are first needed.
-
-    Args:
-        folder: the folder of the originals.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.problem = ""
-        """Why there are none, where they could not be read."""
-
-    @cached_property
-    def features(self) -> Features:
-        """The features; without any network where they are damaged."""
-        try:
-            return read_features(self.folder)
-        except parts.DAMAGED as error:
-            self.problem = f"reference features left out: {error}"
-            return Features({})
+def read_originals(folder: Path) -> tuple[Features, str]:
+    """The features of a data set's originals; where they are damaged, none, and a line that says why."""
+    try:
+        return read_features(folder), ""
+    except parts.DAMAGED as error:
+        return Features({}), f"reference features left out: {error}"
 
 
 def complete_features(
@@ -114,9 +89,7 @@ def complete_features(
     bar = tqdm(todo, desc=label or network, unit="img", leave=False)
     new = {image_id: extract(read_picture(pictures[image_id])[None])[0] for image_id in bar}
     file = folder / layout.COMPLETED.format(network=network)
-    if file.is_file():
-        with np.load(file, allow_pickle=False) as stored:
-            new = dict(zip(map(str, stored["ids"]), stored[network], strict=True)) | new
+    new = parts.read_merged_features(file).get(network, {}) | new
     with replacing(file) as partial:
         np.savez(partial, ids=np.array(list(new)), **{network: np.stack(list(new.values()))})
     return read_features(folder)

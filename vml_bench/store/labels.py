@@ -5,26 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vml_bench.identity import flat, in_words
+from vml_bench.identity import flat, in_words, shown
 from vml_bench.store.runs import Problem, Run
 
 
 def differences(problems: Sequence[Problem]) -> dict[Problem, str]:
     """What tells each problem from the others of its task and noise level, "factor 2"; empty where it is alone."""
-    found: dict[Problem, str] = {}
-    for problem in problems:
-        kin = [
-            p
-            for p in problems
-            if (p.dataset, p.task, p.noise_std) == (problem.dataset, problem.task, problem.noise_std)
-        ]
-        forms = {other: _told(other) for other in dict.fromkeys(kin)}
-        own = forms[problem]
-        keys = [key for key in own if any(other.get(key) != own[key] for other in forms.values())]
-        lost = [key for other in forms.values() for key in other if key not in own]
-        words = [f"{key} {in_words({'': own[key]})[1:]}" for key in keys]
-        words += [f"no {key}" for key in dict.fromkeys(lost)] if not words else []
-        found[problem] = ", ".join(words)
+    told, found = {problem: _told(problem) for problem in problems}, {}
+    for problem, own in told.items():
+        about = (problem.dataset, problem.task, problem.noise_std)
+        kin = [form for other, form in told.items() if (other.dataset, other.task, other.noise_std) == about]
+        words = [f"{key} {shown(own[key])}" for key in own if any(form.get(key) != own[key] for form in kin)]
+        lost = dict.fromkeys(f"no {key}" for form in kin for key in form if key not in own)
+        found[problem] = ", ".join(words or lost)
     return found
 
 

@@ -1,21 +1,4 @@
-"""What lies where in a results folder; the one place that knows its names.
-
-    README.md                                        says the same to whoever opens the folder
-    runs/<dataset>/<task>/<method>/<run>/
-        config.yaml                                  the resolved configuration
-        run.json                                     how the run was made: command, date, problem, prior, settings, …
-        images.parquet                               one row per image: scores, residual, nfe, vjp, seconds, status
-        features.npz                                 features of metric networks, by image
-        features_<network>.npz                       those that were computed later
-        oracle.parquet                               one row per scene, against an exact posterior
-        posterior.npz                                exact answers, where they are small enough to be drawn
-        recon/<image>.png                            restorations
-        parts/, locks, .lock                         while processes work on it
-    originals/<dataset>/<images>/<image>.png         the images of a data set, with images.parquet and features.npz
-    measurements/<dataset>/<task>/<problem>/<image>.png    what was measured of them
-
-<run>, <problem> and <images> are names by content (`vml_bench.identity`), so that no run can meet another's images.
-"""
+"""What lies where in a results folder, as its README.md says; the one place that knows its names."""
 
 from __future__ import annotations
 
@@ -48,11 +31,16 @@ README = """# Results
 
 | what | where |
 | --- | --- |
-| a restoration | `runs/<dataset>/<task>/<method>/<run>/recon/<image>.png` |
-| its scores | the row of that image in `images.parquet` beside `recon/` |
-| how it was made | `run.json` and `config.yaml` there; `vml-bench show <run>` prints it, and all paths |
-| the measurement | `measurements/<dataset>/<task>/<problem>/<image>.png` |
-| the original | `originals/<dataset>/<images>/<image>.png` |
+| a run | `runs/<dataset>/<task>/<method>/<run>/`, as follows; `vml-bench show <run>` prints it, and all paths |
+| its configuration | `config.yaml`, resolved |
+| how it was made | `run.json`: command, date, problem, prior, settings, … |
+| scores | `images.parquet`: one row per image, with residual, nfe, vjp, seconds and status |
+| restorations | `recon/<image>.png` |
+| features of metric networks | `features.npz`; `features_<network>.npz` where they were computed later |
+| against an exact posterior | `oracle.parquet`: one row per scene; `posterior.npz`: the posteriors, if small |
+| while processes work on it | `parts/`, `locks`, `.lock` |
+| ground truth | `originals/<dataset>/<images>/<image>.png`, with `images.parquet` and `features.npz` |
+| measurements | `measurements/<dataset>/<task>/<problem>/<image>.png` |
 | tables, figures | `<dataset>/`, written by `vml-bench leaderboard` |
 
 `<run>`, `<problem>` and `<images>` are names by content: ten digits of a hash. `run.json` holds all three. Runs whose
@@ -82,14 +70,10 @@ class RunPlace:
         Raises:
             ValueError: it lies in no runs/<dataset>/<task>/<method>/.
         """
-        folder = Path(folder)
-        parts = folder.parts
-        if len(parts) < 5 or parts[-5] != RUNS:
-            folder = folder.resolve()
-            parts = folder.parts
-        if len(parts) < 5 or parts[-5] != RUNS:
-            raise ValueError(f"{folder} is no <results>/{RUNS}/<dataset>/<task>/<method>/<run>")
-        return cls(folder.parents[4], *parts[-4:])
+        for path in (Path(folder), Path(folder).resolve()):
+            if len(path.parts) >= 5 and path.parts[-5] == RUNS:
+                return cls(path.parents[4], *path.parts[-4:])
+        raise ValueError(f"{path} is no <results>/{RUNS}/<dataset>/<task>/<method>/<run>")
 
     @property
     def folder(self) -> Path:
@@ -112,17 +96,11 @@ def measurements(results: str | Path, dataset: str, task: str, problem: str) -> 
     return Path(results, MEASUREMENTS, dataset, task, problem)
 
 
-def run_folders(results: str | Path, dataset: str = "*") -> list[Path]:
+def run_folders(results: str | Path, dataset: str | None = None) -> list[Path]:
     """The folders of a data set's runs, or of all, readable or not, by name."""
     root = Path(results, RUNS)
-    found = sorted(root.glob(f"{dataset}/*/*/*")) if dataset == "*" else sorted((root / dataset).glob("*/*/*"))
-    return [folder for folder in found if folder.is_dir() and not folder.name.startswith(".")]
-
-
-def datasets(results: str | Path) -> list[str]:
-    """Names of the data sets that have runs."""
-    root = Path(results, RUNS)
-    return sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+    found = root.glob("*/*/*/*") if dataset is None else (root / dataset).glob("*/*/*")
+    return [folder for folder in sorted(found) if folder.is_dir() and not folder.name.startswith(".")]
 
 
 def is_folder_name(name: object) -> bool:

@@ -11,6 +11,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 try:
@@ -40,33 +41,19 @@ class ImageLocks:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         self._locks = fcntl is not None
-        self._held: set[str] = set()
 
     def take(self, image_ids: Sequence[str], size: int) -> list[str]:
         """Lock up to `size` of `image_ids`, in order, leaving out those that another process holds."""
-        taken: list[str] = []
-        for image_id in image_ids:
-            if len(taken) == size:
-                break
-            if image_id in self._held or self._lock(self._byte[image_id]):
-                taken.append(image_id)
-        self._held.update(taken)
-        return taken
+        return list(islice((image_id for image_id in image_ids if self._lock(self._byte[image_id])), size))
 
     def release(self, image_ids: Sequence[str]) -> None:
         """Give up the locks on some images."""
-        for image_id in image_ids:
-            if image_id in self._held:
-                self._held.remove(image_id)
-                if self._locks:
-                    fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._byte[image_id])
+        for image_id in image_ids if self._locks else ():
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._byte[image_id])
 
     def close(self) -> None:
         """Give up all locks."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            self._held.clear()
+        os.close(self._file)
 
     def _lock(self, byte: int) -> bool:
         if not self._locks:

@@ -3,13 +3,15 @@
 A part holds rows and features of one batch in one file: both are there or neither is. The merged table holds the rows
 of all merged parts, the merged features "ids" (n,) and an array (n, d) for each network, NaN where an image has none.
 
-An image that is in a part and in the merged files has the part's values: a part is younger.
+An image that is in a part and in the merged files has the part's values: a part is younger. Reading a damaged file
+raises one of `DAMAGED`.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +57,7 @@ def features_file(folder: Path) -> Path:
 
 def part_files(folder: Path) -> list[Path]:
     """The parts that are not merged yet, by name."""
-    return sorted(file for file in (folder / layout.PARTS).glob("*.parquet") if not file.name.startswith("."))
+    return sorted((folder / layout.PARTS).glob("[!.]*.parquet"))
 
 
 def write_part(file: Path, rows: Sequence[Mapping], features: Vectors) -> None:
@@ -64,8 +66,7 @@ def write_part(file: Path, rows: Sequence[Mapping], features: Vectors) -> None:
     ids = [row["image_id"] for row in rows]
     for network, vectors in features.items():
         columns = columns.append_column(PREFIX + network, _vectors_column(ids, vectors))
-    with replacing(file, durable=True) as partial:
-        pq.write_table(columns, partial, write_page_checksum=True)
+    _write_table(file, columns)
 
 
 def _vectors_column(ids: Sequence[str], vectors: Mapping[str, np.ndarray]) -> pa.Array:
@@ -73,21 +74,9 @@ def _vectors_column(ids: Sequence[str], vectors: Mapping[str, np.ndarray]) -> pa
     return pa.array([vectors.get(image_id) for image_id in ids], type=kind)
 
 
-def read_part(file: Path) -> Part:
-    """Read a part; one of `DAMAGED` is raised where that cannot be done."""
-    columns = pq.read_table(file, page_checksum_verification=True)
-    networks = [name for name in columns.column_names if name.startswith(PREFIX)]
-    rows = columns.drop_columns(networks).to_pandas()
-    ids = [str(image_id) for image_id in rows["image_id"]]
-    features = {}
-    for network in networks:
-        column = columns[network].combine_chunks()
-        present = column.is_valid().to_numpy(zero_copy_only=False)
-        values = column.drop_null().flatten().to_numpy()
-        vectors = values.reshape(present.sum(), len(values) // max(1, present.sum()))
-        known = [image_id for image_id, there in zip(ids, present, strict=True) if there]
-        features[network.removeprefix(PREFIX)] = dict(zip(known, vectors, strict=True))
-    return Part(rows, features)
+def _write_table(file: Path, columns: pa.Table) -> None:
+    with replacing(file, durable=True) as partial:
+        pq.write_table(columns, partial, write_page_checksum=True)
 
 
 def write_merged(folder: Path, rows: pd.DataFrame, features: Vectors) -> None:
@@ -98,8 +87,7 @@ def write_merged(folder: Path, rows: pd.DataFrame, features: Vectors) -> None:
         np.savez(partial, ids=np.array(ids, dtype=str), **arrays)
     if not ids:
         features_file(folder).unlink()
-    with replacing(table(folder), durable=True) as partial:
-        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), partial, write_page_checksum=True)
+    _write_table(table(folder), pa.Table.from_pandas(rows, preserve_index=False))
 
 
 def _with_gaps(ids: Sequence[str], vectors: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -107,13 +95,22 @@ def _with_gaps(ids: Sequence[str], vectors: Mapping[str, np.ndarray]) -> np.ndar
     return np.stack([vectors.get(image_id, gap) for image_id in ids])
 
 
-def read_table(folder: Path) -> pd.DataFrame | None:
-    """The merged rows; None where there are none yet. Raises one of `DAMAGED`."""
-    try:
-        rows = pq.read_table(table(folder), page_checksum_verification=True).to_pandas()
-    except FileNotFoundError:
-        return None
-    return rows.assign(image_id=rows["image_id"].astype(str))
+def read_part(file: Path) -> Part:
+    """Read a part, or the merged table, which has no features."""
+    columns = pq.read_table(file, page_checksum_verification=True)
+    if "image_id" not in columns.column_names:
+        raise ValueError(f"{file.name} lacks the column image_id")
+    networks = [name for name in columns.column_names if name.startswith(PREFIX)]
+    rows = columns.drop_columns(networks).to_pandas()
+    rows = rows.assign(image_id=rows["image_id"].astype(str))
+    features = {}
+    for network in networks:
+        column = columns[network].combine_chunks()
+        present = column.is_valid().to_numpy(zero_copy_only=False)
+        values = column.drop_null().flatten().to_numpy()
+        vectors = values.reshape(present.sum(), len(values) // max(1, present.sum()))
+        features[network.removeprefix(PREFIX)] = dict(zip(rows["image_id"][present], vectors, strict=True))
+    return Part(rows, features)
 
 
 def read_merged_features(file: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -129,37 +126,29 @@ def read_merged_features(file: Path) -> dict[str, dict[str, np.ndarray]]:
     except FileNotFoundError:
         return {}
     ids = [str(image_id) for image_id in arrays.pop("ids")]
+    found = {}
     for network, array in arrays.items():
         if array.ndim != 2 or len(array) != len(ids):
             raise ValueError(f"{file.name}: '{network}' has shape {array.shape} for {len(ids)} ids")
-    return {
-        network: {
-            i: vector for i, vector in zip(ids, array, strict=True) if vector.size == 0 or not np.isnan(vector).all()
-        }
-        for network, array in arrays.items()
-    }
+        vectors = zip(ids, array, strict=True)
+        found[network] = {i: vector for i, vector in vectors if not vector.size or not np.isnan(vector).all()}
+    return found
 
 
-def read_parts(folder: Path) -> Iterator[Part]:
-    """The parts one after the other; one that is merged and removed meanwhile is passed over."""
-    for file in part_files(folder):
-        try:
-            yield read_part(file)
-        except FileNotFoundError:
-            continue
-
-
-def read_rows(folder: Path) -> pd.DataFrame:
+def read_rows(folder: Path, check: bool = False) -> pd.DataFrame:
     """Rows of a store, each image once: parts first, then what is merged; empty without either.
 
     Parts are read first, so that what another process merges meanwhile is found in the merged table.
 
-    Raises:
-        One of `DAMAGED`: a file cannot be read.
+    Args:
+        folder: of the store.
+        check: whether a merged table that lists an image twice is damaged, too.
     """
-    frames = [part.rows for part in read_parts(folder)]
-    merged = read_table(folder)
-    if merged is not None:
+    frames = [part.rows for part in _read_parts(folder)]
+    with suppress(FileNotFoundError):
+        merged = read_part(table(folder)).rows
+        if check and len(twice := merged.loc[merged["image_id"].duplicated(), "image_id"]):
+            raise ValueError(f"{layout.TABLE} lists '{twice.iloc[0]}' twice")
         frames.append(merged)
     frames = [frame for frame in frames if len(frame)]
     if not frames:
@@ -169,16 +158,23 @@ def read_rows(folder: Path) -> pd.DataFrame:
 
 
 def read_features(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Features (d,) of a store by network and image id, parts before what is merged.
+    """Features (d,) of a store by network and image id, parts before what is merged."""
+    young = [part.features for part in _read_parts(folder)]
+    return pooled([*young, read_merged_features(features_file(folder))])
 
-    Raises:
-        One of `DAMAGED`: a file cannot be read.
-    """
-    young: dict[str, dict[str, np.ndarray]] = {}
-    for part in read_parts(folder):
-        for network, vectors in part.features.items():
-            known = young.setdefault(network, {})
-            for image_id, vector in vectors.items():
-                known.setdefault(image_id, vector)
-    merged = read_merged_features(features_file(folder))
-    return {network: {**merged.get(network, {}), **young.get(network, {})} for network in {**merged, **young}}
+
+def pooled(sources: Iterable[Vectors]) -> dict[str, dict[str, np.ndarray]]:
+    """The features of several sources; of an image that several have, those of the first."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for network, vectors in (item for source in sources for item in source.items()):
+        known = found.setdefault(network, {})
+        for image_id, vector in vectors.items():
+            known.setdefault(image_id, vector)
+    return found
+
+
+def _read_parts(folder: Path) -> Iterator[Part]:
+    """The parts one after the other; one that is merged and removed meanwhile is passed over."""
+    for file in part_files(folder):
+        with suppress(FileNotFoundError):
+            yield read_part(file)

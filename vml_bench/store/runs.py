@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,10 @@ from vml_bench.store.features import Features, read_features
 
 UNREADABLE = (*parts.DAMAGED, OverflowError)
 """What reading a run raises where a file is missing, broken, or lacks what the contract says it holds."""
+HELD_ONCE = lru_cache(maxsize=64)(tuple)
+"""Equal tuples as one object: thousands of runs on the same images hold their names once."""
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,6 @@ class Problem:
     def noise_std(self) -> float:
         """σ_y, images in [-1, 1]."""
         return float(self.form["noise_std"])
-
-    @property
-    def seed(self) -> int:
-        """Of masks, measurement noise and the methods' own noise."""
-        return int(self.form["seed"])
 
     @property
     def images(self) -> str:
@@ -103,11 +102,6 @@ class Run:
         return self.problem.noise_std
 
     @property
-    def seed(self) -> int:
-        """Of masks, measurement noise and the method's own noise."""
-        return self.problem.seed
-
-    @property
     def results(self) -> Path:
         """The results folder."""
         return layout.RunPlace.of(self.folder).results
@@ -124,8 +118,17 @@ class Run:
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """One row per image, in the order in which the images were asked for."""
-        return _read_images(self.folder, self.asked)
+        """One row per image, those asked for first and in that order."""
+        images = parts.read_rows(self.folder, check=True)
+        if "status" not in images:
+            raise ValueError(f"{layout.TABLE} lacks the column status")
+        if unknown := sorted(set(images["status"].unique()) - set(layout.STATUSES), key=str):
+            raise ValueError(f"{layout.TABLE} has the status '{unknown[0]}'")
+        position = {image_id: i for i, image_id in enumerate(self.asked)}
+        order = np.array([position.get(image_id, len(position)) for image_id in images["image_id"].tolist()])
+        if (np.diff(order) >= 0).all():
+            return images
+        return images.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
 
     @cached_property
     def features(self) -> Features:
@@ -137,11 +140,6 @@ class Run:
         """One row per scene; None for a run that is not scored against an exact posterior."""
         table = self.folder / layout.SCENES
         return pd.read_parquet(table) if table.is_file() else None
-
-    @property
-    def expected(self) -> tuple[str, ...]:
-        """Ids of the images it was asked for."""
-        return self.asked
 
     @cached_property
     def card(self) -> Card:
@@ -220,7 +218,7 @@ def run_of(folder: Path, record: Mapping[str, Any]) -> Run:
         ValueError, KeyError, TypeError: it is none of this version's, or lacks something.
     """
     if "problem" not in record:
-        raise ValueError("it was made by an older version; `python -m vml_bench.migrate RESULTS` renames it")
+        raise ValueError("made by an older version; `python -m vml_bench.migrate` of revision 8891275 renames it")
     problem = record["problem"]
     prior = record.get("prior")
     for name in (record["dataset"], record["task"], problem["name"], problem["form"]["images"]):
@@ -235,7 +233,7 @@ def run_of(folder: Path, record: Mapping[str, Any]) -> Run:
         prior=f"{prior['name']}@{str(prior['hash'])[:8]}" if prior else "",
         name=folder.name,
         synthetic=bool(record.get("synthetic", False)),
-        asked=_held_once(tuple(map(str, record["ids"]))),
+        asked=HELD_ONCE(tuple(map(str, record["ids"]))),
         about=dict(record.get("about") or {}),
         columns=tuple(record.get("columns") or ()),
     )
@@ -253,49 +251,51 @@ def read_run(folder: Path) -> Run:
     return run
 
 
-def read_runs(results_dir: str | Path, dataset: str) -> tuple[list[Run], list[str]]:
-    """Every run of a data set whose images can be read; they are read for that, and again when they are asked for.
+def read_runs(
+    results_dir: str | Path, dataset: str, synthetic: bool, read: Callable[[Run], Read]
+) -> tuple[list[tuple[Run, Read]], list[str]]:
+    """Every run of a data set, with what is read of it; only one run's data is in memory at a time.
 
     Args:
         results_dir: the results folder.
         dataset: name under which the runs are filed.
+        synthetic: whether synthetic runs are read, too.
+        read: takes a run; where it raises one of `UNREADABLE`, the run is left out.
 
     Returns:
-        The runs, by task, noise level, problem and method; and a line for each folder that had to be left out.
-
-    Raises:
-        InputError: there is no readable run.
-    """
-    runs, warnings = [], []
-    for folder in layout.run_folders(results_dir, dataset):
-        try:
-            run = open_run(folder)
-            replace(run).images  # noqa: B018
-        except UNREADABLE as error:
-            warnings.append(left_out(folder, error))
-        else:
-            runs.append(run)
-    if not runs:
-        raise no_run(results_dir, dataset, warnings)
-    return sorted(runs, key=lambda run: run.place), warnings
-
-
-def select_runs(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tuple[list[Run], list[str]]:
-    """`read_runs` without the synthetic ones, unless they are asked for; a warning says how many were left out.
+        The runs, each without its data, and what was read of it, by task, noise level, problem and method; and lines
+        that say which were left out.
 
     Raises:
         InputError: there is no readable run, or every run is synthetic and those were not asked for.
     """
-    runs, warnings = read_runs(results_dir, dataset)
-    kept = [run for run in runs if synthetic or not run.synthetic]
-    return kept, warnings + hidden(dataset, len(runs) - len(kept), len(kept))
+    found, notes, hidden = [], [], 0
+    for folder in layout.run_folders(results_dir, dataset):
+        try:
+            run = open_run(folder)
+            if synthetic or not run.synthetic:
+                found.append((run, read(replace(run))))
+            else:
+                hidden += 1
+        except UNREADABLE as error:
+            notes.append(f"{'/'.join(folder.parts[-3:])} left out: {reason(error, folder)}")
+    if not found and hidden:
+        raise InputError(f"every run of '{dataset}' is synthetic ({hidden})", "add --synthetic to show them")
+    if not found:
+        what = "; ".join([f"no run of '{dataset}' under {Path(results_dir, layout.RUNS)}", *notes])
+        raise InputError(what, f"vml-bench run dataset={dataset} task=sr4 method=vml_map_pre")
+    if hidden:
+        notes.append(f"{hidden} synthetic run{'s' * (hidden > 1)} left out (--synthetic shows them)")
+    return sorted(found, key=lambda pair: pair[0].place), notes
 
 
-def hidden(dataset: str, left_out: int, shown: int) -> list[str]:
-    """A line that says how many synthetic runs are not shown; an error where they are all that there is."""
-    if not shown:
-        raise InputError(f"every run of '{dataset}' is synthetic ({left_out})", "add --synthetic to show them")
-    return [f"{left_out} synthetic run{'s' * (left_out > 1)} left out (--synthetic shows them)"] if left_out else []
+def select_runs(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tuple[list[Run], list[str]]:
+    """The runs of a data set whose images can be read; they are read for that, and again when they are asked for.
+
+    Arguments, the order, the lines and what is raised are those of `read_runs`.
+    """
+    found, notes = read_runs(results_dir, dataset, synthetic, lambda run: len(run.images))
+    return [run for run, _ in found], notes
 
 
 def each(runs: Iterable[Run]) -> Iterator[Run]:
@@ -311,18 +311,6 @@ def by_problem(runs: Iterable[Run]) -> dict[Problem, list[Run]]:
     return groups
 
 
-def left_out(folder: Path, error: BaseException) -> str:
-    """A line for a run that cannot be read."""
-    return f"{'/'.join(folder.parts[-3:])} left out: {_reason(error, folder)}"
-
-
-def no_run(results_dir: str | Path, dataset: str, warnings: Iterable[str]) -> InputError:
-    """The error where no run can be read, with a line for each that was tried."""
-    root = Path(results_dir, layout.RUNS)
-    found = f"no run of '{dataset}' under {root}" + "".join(f"; {line}" for line in warnings)
-    return InputError(found, f"vml-bench run dataset={dataset} task=sr4 method=vml_map_pre")
-
-
 def datasets(results_dir: str | Path, dataset: str | None = None) -> list[str]:
     """Names of the data sets that have runs, or just `dataset`.
 
@@ -331,53 +319,15 @@ def datasets(results_dir: str | Path, dataset: str | None = None) -> list[str]:
     """
     if dataset is not None:
         return [dataset]
-    found = layout.datasets(results_dir)
+    root = Path(results_dir, layout.RUNS)
+    found = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
     if not found:
-        raise InputError(
-            f"no run under {Path(results_dir, layout.RUNS)}",
-            "vml-bench run dataset=photos64 task=sr4 method=vml_map_pre",
-        )
+        raise InputError(f"no run under {root}", "vml-bench run dataset=photos64 task=sr4 method=vml_map_pre")
     return found
 
 
-def _read_images(folder: Path, asked: Sequence[str]) -> pd.DataFrame:
-    """Rows of all images, merged or not, those of `asked` first and in that order."""
-    unmerged = parts.part_files(folder)
-    images = _read_merged(folder)
-    if unmerged or images is None:
-        images = parts.read_rows(folder)
-        images["image_id"] = images["image_id"].astype(str)
-    if unknown := sorted(set(images["status"].unique()) - set(layout.STATUSES), key=str):
-        raise ValueError(f"{layout.TABLE} has the status '{unknown[0]}'")
-    position = {image_id: i for i, image_id in enumerate(asked)}
-    order = np.array([position.get(image_id, len(position)) for image_id in images["image_id"].tolist()])
-    if (np.diff(order) >= 0).all():
-        return images
-    return images.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
-
-
-def _read_merged(folder: Path) -> pd.DataFrame | None:
-    """The merged table, each image once; None where there is none yet."""
-    try:
-        merged = parts.read_table(folder)
-    except KeyError as error:
-        raise ValueError(f"{layout.TABLE} lacks the column {error.args[0]}") from error
-    if merged is None:
-        return None
-    if "status" not in merged:
-        raise ValueError(f"{layout.TABLE} lacks the column status")
-    if len(twice := merged.loc[merged["image_id"].duplicated(), "image_id"]):
-        raise ValueError(f"{layout.TABLE} lists '{twice.iloc[0]}' twice")
-    return merged
-
-
-@lru_cache(maxsize=64)
-def _held_once(ids: tuple[str, ...]) -> tuple[str, ...]:
-    """The same object for equal ids: thousands of runs on the same images hold their names once."""
-    return ids
-
-
-def _reason(error: BaseException, folder: Path) -> str:
+def reason(error: BaseException, folder: Path) -> str:
+    """Why something in a folder cannot be read, on one line."""
     if isinstance(error, KeyError):
         return f"it lacks the key {error}"
     return " ".join(str(error).replace(f"{folder}/", "").split()) or type(error).__name__

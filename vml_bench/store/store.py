@@ -10,7 +10,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,6 @@ from vml_bench.store.parts import (
     read_merged_features,
     read_part,
     read_rows,
-    read_table,
     table,
     write_merged,
     write_part,
@@ -60,8 +59,7 @@ class Store:
         self._position = {image_id: position for position, image_id in enumerate(order)}
         self._order = order
         self._networks: dict[str, set[str]] = {}
-        self._seen: set[str] = set()
-        self._merged: tuple[int, ...] = ()
+        self._seen: dict[str, tuple[int, ...]] = {}
         self._sha256: dict[str, str] = {}
         self._locks: ImageLocks | None = None
 
@@ -103,22 +101,13 @@ class Store:
 
     def refresh(self) -> None:
         """Learn which images are finished by now."""
-        for file in part_files(self.folder):
-            if file.name not in self._seen:
-                try:
-                    part = read_part(file)
-                except FileNotFoundError:  # merged since it was listed
-                    continue
-                self._learn(part.rows["image_id"].astype(str), part.features)
-                self._seen.add(file.name)
-        try:
-            status = os.stat(table(self.folder))
-        except FileNotFoundError:
-            return
-        signature = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if signature != self._merged:
-            self._learn(read_table(self.folder)["image_id"], read_merged_features(features_file(self.folder)))
-            self._merged = signature
+        for file in [*part_files(self.folder), table(self.folder)]:
+            with suppress(FileNotFoundError):  # merged since it was listed, or not there yet
+                if self._seen.get(file.name) != (signature := _signature(file)):
+                    part, merged = read_part(file), file == table(self.folder)
+                    features = read_merged_features(features_file(self.folder)) if merged else part.features
+                    self._learn(part.rows["image_id"], features)
+                    self._seen[file.name] = signature
 
     def _learn(self, image_ids: Sequence[str], features: Vectors) -> None:
         for image_id in image_ids:
@@ -163,7 +152,6 @@ class Store:
         name = f"{self._position.get(ids[0], 0):06d}-{digest}.parquet"
         write_part(self.folder / layout.PARTS / name, with_hash, features)
         self._learn(ids, features)
-        self._seen.add(name)
         if self._locks is not None:
             self._locks.release(ids)
         if len(part_files(self.folder)) >= MERGE_AT:
@@ -211,40 +199,39 @@ class Store:
         """
         if len(rows):
             write_merged(self.folder, self._sorted(rows), features)
+            gone = parts
         else:
-            table(self.folder).unlink(missing_ok=True)
-            features_file(self.folder).unlink(missing_ok=True)
-        for file in parts:
-            file.unlink()
+            gone = [table(self.folder), features_file(self.folder), *parts]
+        for file in gone:
+            file.unlink(missing_ok=True)
 
     def _holds(self, row: Mapping, features: Vectors) -> bool:
         """Whether the picture and the features of a finished image are what they were."""
-        image_id = row["image_id"]
-        if row.get("status", layout.OK) == layout.OK and any(
-            image_id not in features.get(net, ()) for net in self._required
-        ):
+        image_id, recorded = row["image_id"], row.get("sha256")
+        needed = self._required if row.get("status", layout.OK) == layout.OK else ()
+        if any(image_id not in features.get(network, ()) for network in needed):
             return False
-        recorded = row.get("sha256")
         if not isinstance(recorded, str) or not recorded:
             return True
         picture = self.picture(image_id)
         return picture.is_file() and sha256(picture) == recorded
 
     def _set_aside_damaged(self) -> None:
-        readers = {
-            table(self.folder): lambda file: read_table(file.parent),
-            features_file(self.folder): read_merged_features,
-            **dict.fromkeys(part_files(self.folder), read_part),
-        }
-        for file, read in readers.items():
+        for file in [*part_files(self.folder), table(self.folder), features_file(self.folder)]:
             try:
-                read(file)
+                (read_merged_features if file.name == layout.FEATURES else read_part)(file)
+            except FileNotFoundError:
+                continue
             except PermissionError:
                 raise
             except DAMAGED as error:
                 aside = file.with_name(f"{file.name}.damaged")
                 os.replace(file, aside)
-                print(
-                    f"{file} is damaged ({error}); set aside as {aside.name}, its images are done again",
-                    file=sys.stderr,
-                )
+                what = f"is damaged ({error}); set aside as {aside.name}, its images are done again"
+                print(f"{file} {what}", file=sys.stderr)
+
+
+def _signature(file: Path) -> tuple[int, ...]:
+    """What changes when a file is written anew, whatever the clock says."""
+    status = os.stat(file)
+    return status.st_ino, status.st_size, status.st_mtime_ns

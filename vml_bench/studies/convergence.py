@@ -17,11 +17,9 @@ from itertools import product
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 
-from vml_bench.configuration import config_dir
+from vml_bench.configuration import option
 from vml_bench.denoiser import Denoiser
 from vml_bench.studies.problems import Problem, arguments, problem, write
 
@@ -30,51 +28,55 @@ TASKS = ("random_projection", "sr4", "inpaint_random")
 NOISE_STDS = (0.0, 1e-3, 0.05, 0.3)
 METHODS = {"vml_map_pre": "#d1495b", "vml_fixed_point": "#1b6ca8"}
 MOVES = {"stationary": "-", "flow": "--", "renoise": ":"}
+KNOBS = ("levels", "inner_steps", "step_size", "move", "start", "rho", "sigma_max", "sigma_min")
+FLOOR = 1e-7
+"""Smaller gaps are drawn here."""
 REQUIRED = 0.05
 """Nats: the median gap that the defaults must keep."""
 
 
+VARIED = {
+    "step_size": (0.5, 1.0, 1.5, 1.8, 2.2),
+    "start": ("noise", "centre"),
+    "rho": (3.0, 5.0, 7.0, 10.0),
+    "sigma_max": (None, 10.0, 5.0, 2.0),
+    "sigma_min": (None, 0.01, 0.02, 0.05),
+}
+"""What is varied alone, the rest as configured."""
+UNTUNED = {"step_size": 1.0, "move": "flow", "start": "noise", "inner_steps": 5, "sigma_max": None, "sigma_min": None}
+
+
 @dataclass(frozen=True)
 class Setting:
-    """One method with hyperparameters of its sampler in place of its configured ones.
+    """One method with hyperparameters in place of its configured ones.
 
     Attributes:
         method: its name in conf/method.
-        sweep: the series it belongs to: "compute", "default", or the hyperparameter that is varied.
-        sampler: overrides of the sampler.
-        schedule: overrides of its schedule.
+        sweep: the series it belongs to: "compute", "default", "untuned", or the hyperparameter that is varied.
+        changes: of the sampler's or its schedule's hyperparameters, by name.
     """
 
     method: str
     sweep: str
-    sampler: dict[str, object]
-    schedule: dict[str, object]
+    changes: dict[str, object]
 
     @property
     def config(self) -> dict[str, object]:
         """The sampler's whole configuration."""
-        sampler = OmegaConf.to_container(OmegaConf.load(config_dir() / "method" / f"{self.method}.yaml").sampler)
-        return {**sampler, **self.sampler, "schedule": {**sampler["schedule"], **self.schedule}}
+        sampler = option("method", self.method)["sampler"]
+        schedule = {name: self.changes.get(name, value) for name, value in sampler["schedule"].items()}
+        return {name: self.changes.get(name, value) for name, value in sampler.items()} | {"schedule": schedule}
 
 
 def settings() -> Iterator[Setting]:
     """All that is run on every problem."""
     for method in METHODS:
-        yield Setting(method, "default", {}, {})
+        yield Setting(method, "default", {})
         for move, levels, inner_steps in product(MOVES, (10, 20, 40), (1, 2, 3, 5, 10)):
-            yield Setting(method, "compute", {"move": move, "inner_steps": inner_steps}, {"levels": levels})
-        for step_size in (0.5, 1.0, 1.5, 1.8, 2.2):
-            yield Setting(method, "step_size", {"step_size": step_size}, {})
-        for start in ("noise", "centre"):
-            yield Setting(method, "start", {"start": start}, {})
-        for rho in (3.0, 5.0, 7.0, 10.0):
-            yield Setting(method, "rho", {}, {"rho": rho})
-        for sigma_max in (None, 10.0, 5.0, 2.0):
-            yield Setting(method, "sigma_max", {}, {"sigma_max": sigma_max})
-        for sigma_min in (None, 0.01, 0.02, 0.05):
-            yield Setting(method, "sigma_min", {}, {"sigma_min": sigma_min})
-        former = {"step_size": 1.0, "move": "flow", "start": "noise", "inner_steps": 5}
-        yield Setting(method, "untuned", former, {"sigma_max": None, "sigma_min": None})
+            yield Setting(method, "compute", {"move": move, "inner_steps": inner_steps, "levels": levels})
+        for name, values in VARIED.items():
+            yield from (Setting(method, name, {name: value}) for value in values)
+        yield Setting(method, "untuned", UNTUNED)
 
 
 def measure(case: Problem, setting: Setting) -> dict[str, object]:
@@ -86,19 +88,16 @@ def measure(case: Problem, setting: Setting) -> dict[str, object]:
     config, denoiser = setting.config, Denoiser(case.prior)
     answer = instantiate(config).restore(case.y, case.operator, case.noise_std, denoiser, case.noise("method"))
     finite = answer.flatten(1).isfinite().all(dim=1)
-    gap = case.posterior.map_gap(answer.nan_to_num(0, 0, 0)).where(finite, torch.tensor(torch.inf))
-    components = [case.prior.log_joint(x).argmax(dim=1) for x in (answer.nan_to_num(0, 0, 0), case.posterior.map())]
+    answer = answer.nan_to_num(0, 0, 0)
+    gap = case.posterior.map_gap(answer).where(finite, torch.tensor(torch.inf))
+    component, right = (case.prior.log_joint(x).argmax(dim=1) for x in (answer, case.posterior.map()))
     knobs = {**config, **config["schedule"]}
     return {
-        "method": setting.method,
-        "sweep": setting.sweep,
-        **{name: knobs[name] for name in ("levels", "inner_steps", "step_size", "move", "start", "rho")},
-        **{name: knobs[name] for name in ("sigma_max", "sigma_min")},
-        "nfe": denoiser.nfe,
-        "vjp": denoiser.vjps,
-        "gap_median": float(gap.median()),
+        **{"method": setting.method, "sweep": setting.sweep},
+        **{name: knobs[name] for name in KNOBS},
+        **{"nfe": denoiser.nfe, "vjp": denoiser.vjps, "gap_median": float(gap.median())},
         "gap_p90": float(gap.quantile(0.9, interpolation="nearest")),
-        "wrong_mode": float((components[0] != components[1]).double().mean()),
+        "wrong_mode": float((component != right).double().mean()),
         "diverged": float((~finite).double().mean()),
     }
 
@@ -116,35 +115,30 @@ def run(images: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def envelope(axis: Axes, rows: pd.DataFrame, colour: str, style: str, label: str) -> None:
-    """All settings as dots, and a line through those that nothing cheaper beats."""
-    floor = 1e-7
-    rows = rows.assign(compute=rows.nfe + rows.vjp, gap=rows.gap_median.clip(floor, 1e5)).sort_values("compute")
-    axis.plot(rows.compute, rows.gap, ".", color=colour, alpha=0.25, markersize=3)
-    best = rows.groupby("compute").gap.min().cummin()
-    axis.plot(best.index, best, style, color=colour, label=label, linewidth=1.4)
-
-
 def draw(table: pd.DataFrame) -> Figure:
-    """Median gap against compute: rows by prior and task, columns by σ_y, colours by method, lines by move."""
+    """Median gap against compute: rows by prior and task, columns by σ_y, colours by method, lines by move.
+
+    All settings are dots; a line goes through those that nothing cheaper beats.
+    """
+    table = table.assign(compute=table.nfe + table.vjp, gap=table.gap_median.clip(FLOOR, 1e5))
     places = list(product(["×".join(map(str, shape)) for shape in SHAPES], TASKS[:-1]))
     figure = Figure(figsize=(14, 3.1 * len(places)), dpi=130, layout="constrained")
     axes = figure.subplots(len(places), len(NOISE_STDS), sharex=True, sharey=True)
-    for row, (shape, task) in enumerate(places):
-        for column, noise_std in enumerate(NOISE_STDS):
-            axis = axes[row, column]
-            here = table[(table["shape"] == shape) & (table.task == task) & (table.noise_std == noise_std)]
-            for (method, colour), (move, style) in product(METHODS.items(), MOVES.items()):
-                rows = here[(here.method == method) & (here.move == move) & (here.sweep == "compute")]
-                envelope(axis, rows, colour, style, f"{method}, {move}")
-            for method, colour in METHODS.items():
-                point = here[(here.method == method) & (here.sweep == "default")].iloc[0]
-                axis.plot(point.nfe + point.vjp, max(point.gap_median, 1e-7), "*", color=colour, markersize=13,
-                          markeredgecolor="white", label=f"{method}, default")  # fmt: skip
-            axis.axhline(REQUIRED, color="#888888", linewidth=0.8)
-            axis.set(xscale="log", yscale="log")
-            axis.grid(alpha=0.2)
-            axis.set_title(f"{shape}, {task}, σ_y = {noise_std:g}", fontsize=9)
+    for axis, ((shape, task), noise_std) in zip(axes.flat, product(places, NOISE_STDS), strict=True):
+        here = table[(table["shape"] == shape) & (table.task == task) & (table.noise_std == noise_std)]
+        for (method, colour), (move, style) in product(METHODS.items(), MOVES.items()):
+            rows = here[(here.method == method) & (here.move == move) & (here.sweep == "compute")]
+            axis.plot(rows.compute, rows.gap, ".", color=colour, alpha=0.25, markersize=3)
+            best = rows.groupby("compute").gap.min().cummin()
+            axis.plot(best.index, best, style, color=colour, label=f"{method}, {move}", linewidth=1.4)
+        for method, colour in METHODS.items():
+            point = here[(here.method == method) & (here.sweep == "default")]
+            star = {"color": colour, "markersize": 13, "markeredgecolor": "white"}
+            axis.plot(point.compute, point.gap, "*", label=f"{method}, default", **star)
+        axis.axhline(REQUIRED, color="#888888", linewidth=0.8)
+        axis.set(xscale="log", yscale="log")
+        axis.grid(alpha=0.2)
+        axis.set_title(f"{shape}, {task}, σ_y = {noise_std:g}", fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel("evaluations + vector-Jacobian products")
     for axis in axes[:, 0]:
@@ -158,8 +152,8 @@ def main() -> None:
     options = arguments("Gap to the exact MAP against compute.", images=16)
     table = run(options.images)
     write(options.out, "convergence", table, draw(table))
-    names = ["method", "sweep", "shape", "task", "noise_std", "nfe", "vjp", "gap_median", "gap_p90", "wrong_mode"]
-    print(table[table.sweep.isin(["default", "untuned"])][names].to_string(index=False))
+    told = table[table.sweep.isin(["default", "untuned"])].drop(columns=["n", *KNOBS, "diverged"])
+    print(told.to_string(index=False))
 
 
 if __name__ == "__main__":

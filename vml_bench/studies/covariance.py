@@ -25,6 +25,18 @@ SIGMAS = (5.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 NOISE_STDS = (1e-3, 0.05, 0.3)
 SAME_POINT = 1e-3
 """Two answers nearer than this are one."""
+FLOOR = 1e-8
+"""Smaller values are drawn here."""
+VML, VML_S = ("VML, exact", "#1b6ca8", "s"), ("VML_S, terms dropped", "#d1495b", "o")
+PANELS = {
+    "lowest minimum:\ngap to the MAP, nats": {"lowest_gap_vml": VML, "lowest_gap_vml_s": VML_S},
+    "minimum nearby the MAP:\ngap to the MAP, nats": {"nearby_gap_vml": VML, "nearby_gap_vml_s": VML_S},
+    "‖D_VML − D_VML_S‖": {
+        "lowest_distance": ("lowest", "#3d3d3d", "o"),
+        "nearby_distance": ("nearby", "#e9a23b", "s"),
+    },
+}
+"""The rows of the figure: what is drawn, its label, colour and marker."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -41,15 +53,13 @@ def losses(case: Problem, sigma: float) -> dict[str, Loss]:
     return {"vml": vml, "vml_s": vml_s}
 
 
-def minimise(loss: Loss, x: Tensor, y: Tensor, steps: int = 200, tolerance: float = 1e-9) -> tuple[Tensor, Tensor]:
+def minimise(loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Newton's method image by image, the Hessian's eigenvalues taken by modulus, the step halved until it descends.
 
     Args:
         loss: (B, C, H, W), (B, *measurement) -> (B,).
         x: starts, (B, C, H, W).
         y: (B, *measurement).
-        steps: at most so many.
-        tolerance: of the expected decrease, in nats, at which an image is done.
 
     Returns:
         The minimisers (B, C, H, W) and which of them are converged (B,).
@@ -62,7 +72,7 @@ def minimise(loss: Loss, x: Tensor, y: Tensor, steps: int = 200, tolerance: floa
     point = x.flatten(1)
     value = values(point, y)
     done = torch.zeros(len(x), dtype=torch.bool)
-    for _ in range(steps):
+    for _ in range(200):
         todo = (~done).nonzero().flatten()
         if not len(todo):
             break
@@ -84,7 +94,7 @@ def minimise(loss: Loss, x: Tensor, y: Tensor, steps: int = 200, tolerance: floa
         descends = reached < value[todo]
         point[todo] = torch.where(descends[:, None], here + length[:, None] * direction, here)
         value[todo] = torch.where(descends, reached, value[todo])
-        done[todo] = expected < tolerance
+        done[todo] = expected < 1e-9  # nats by which another step is expected to descend
     return point.reshape(x.shape), done
 
 
@@ -105,25 +115,23 @@ def minimisers(case: Problem, sigma: float) -> pd.DataFrame:
     begin = starts(case, sigma)
     many = begin.shape[1]
     y = case.y.repeat_interleave(many, dim=0)
-    functions = losses(case, sigma)
     first = many * torch.arange(len(case.y))
     nearby = first + case.prior.log_joint(case.posterior.map()).argmax(dim=1)
-    points: dict[str, dict[str, Tensor]] = {"lowest": {}, "nearby": {}}
+    functions = losses(case, sigma)
+    lowest: dict[str, Tensor] = {}
     columns: dict[str, Tensor] = {}
+    answers: dict[str, dict[str, Tensor]] = {"lowest": {}, "nearby": {}}
     for name, loss in functions.items():
         reached, done = minimise(loss, begin.flatten(0, 1), y)
-        lowest = first + loss(reached, y).reshape(-1, many).argmin(dim=1)
-        points["lowest"][name], points["nearby"][name] = reached[lowest], reached[nearby]
-        columns[f"converged_{name}"] = done[lowest] & done[nearby]
-    for which, pair in points.items():
-        answers = {name: case.prior(x, sigma) for name, x in pair.items()}
-        columns[f"{which}_distance"] = (answers["vml"] - answers["vml_s"]).flatten(1).norm(dim=1)
-        for name, answer in answers.items():
-            columns[f"{which}_gap_{name}"] = case.posterior.map_gap(answer).clamp_min(0)
-    columns["excess"] = functions["vml"](points["lowest"]["vml_s"], case.y)
-    columns["excess"] = columns["excess"] - functions["vml"](points["lowest"]["vml"], case.y)
-    frame = pd.DataFrame({name: column.numpy() for name, column in columns.items()})
-    return frame.assign(image=case.ids, sigma=sigma, noise_std=case.noise_std)
+        best = first + loss(reached, y).reshape(-1, many).argmin(dim=1)
+        lowest[name], columns[f"converged_{name}"] = reached[best], done[best] & done[nearby]
+        for which, index in (("lowest", best), ("nearby", nearby)):
+            answers[which][name] = case.prior(reached[index], sigma)
+            columns[f"{which}_gap_{name}"] = case.posterior.map_gap(answers[which][name]).clamp_min(0)
+    for which, pair in answers.items():
+        columns[f"{which}_distance"] = (pair["vml"] - pair["vml_s"]).flatten(1).norm(dim=1)
+    columns["excess"] = functions["vml"](lowest["vml_s"], case.y) - functions["vml"](lowest["vml"], case.y)
+    return pd.DataFrame(columns).assign(image=case.ids, sigma=sigma, noise_std=case.noise_std)
 
 
 def measure(images: int) -> pd.DataFrame:
@@ -132,16 +140,13 @@ def measure(images: int) -> pd.DataFrame:
     *_distance is ‖D_VML − D_VML_S‖; *_gap_* = log p(MAP | y) − log p(D | y) in nats; excess is the divergence, in nats,
     by which VML_S's lowest minimiser misses VML's.
     """
-    rows = []
-    for noise_std in NOISE_STDS:
-        case = problem((1, 4, 8), "random_projection", noise_std, images)
-        rows += [minimisers(case, sigma) for sigma in SIGMAS]
-    return pd.concat(rows, ignore_index=True)
+    cases = [problem((1, 4, 8), "random_projection", noise_std, images) for noise_std in NOISE_STDS]
+    return pd.concat([minimisers(case, sigma) for case in cases for sigma in SIGMAS], ignore_index=True)
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per (σ_y, σ_t): medians, 90th percentiles and shares over images."""
-    values = [name for name in rows if name.endswith("distance") or "_gap_" in name]
+    values = [f"{which}_{what}" for which in ("lowest", "nearby") for what in ("distance", "gap_vml", "gap_vml_s")]
     groups = rows.groupby(["noise_std", "sigma"], sort=True)
     summary = groups.agg(
         n=("image", "size"),
@@ -158,35 +163,27 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 def draw(summary: pd.DataFrame) -> Figure:
     """Gap to the MAP, and distance between the two minimisers, against σ_t: one column per σ_y."""
     figure = Figure(figsize=(11, 9), dpi=150, layout="constrained")
-    axes = figure.subplots(3, len(NOISE_STDS), sharex=True, sharey="row")
-    floor = 1e-8
-    losses_ = (("vml", "VML, exact", "#1b6ca8", "s"), ("vml_s", "VML_S, terms dropped", "#d1495b", "o"))
-    for column, noise_std in enumerate(NOISE_STDS):
-        part = summary[summary.noise_std == noise_std]
-
-        def line(axis, name: str, colour: str, label: str, marker: str, part: pd.DataFrame = part) -> None:
-            axis.plot(part.sigma, part[f"{name}_median"].clip(floor), f"{marker}-", color=colour, label=label, ms=5)
-            axis.plot(part.sigma, part[f"{name}_p90"].clip(floor), ":", color=colour, label="90th percentile")
-
-        for row, which in enumerate(("lowest", "nearby")):
-            for name, label, colour, marker in losses_:
-                line(axes[row, column], f"{which}_gap_{name}", colour, f"{label}: median", marker)
-            axes[row, column].axhline(0.05, color="#999999", linewidth=0.8)
-        line(axes[2, column], "lowest_distance", "#3d3d3d", "lowest: median", "o")
-        line(axes[2, column], "nearby_distance", "#e9a23b", "nearby: median", "s")
-        axes[0, column].set_title(f"σ_y = {noise_std:g}")
-        axes[2, column].set_xlabel("σ_t")
-        for axis in axes[:, column]:
+    axes = figure.subplots(len(PANELS), len(NOISE_STDS), sharex=True, sharey="row")
+    for row, (title, lines) in enumerate(PANELS.items()):
+        for axis, noise_std in zip(axes[row], NOISE_STDS, strict=True):
+            part = summary[summary.noise_std == noise_std]
+            for name, (label, colour, marker) in lines.items():
+                median, p90 = (part[f"{name}_{which}"].clip(FLOOR) for which in ("median", "p90"))
+                axis.plot(part.sigma, median, f"{marker}-", color=colour, label=f"{label}: median", ms=5)
+                axis.plot(part.sigma, p90, ":", color=colour, label="90th percentile")
+            if "gap" in title:
+                axis.axhline(0.05, color="#999999", linewidth=0.8)
             axis.set(xscale="log", yscale="log")
             axis.grid(alpha=0.25)
-    axes[0, 0].set_ylabel("lowest minimum:\ngap to the MAP, nats")
-    axes[1, 0].set_ylabel("minimum nearby the MAP:\ngap to the MAP, nats")
-    axes[2, 0].set_ylabel("‖D_VML − D_VML_S‖")
-    axes[0, -1].legend(fontsize=7, loc="upper left")
-    axes[2, -1].legend(fontsize=7, loc="upper left")
+        axes[row, 0].set_ylabel(title)
+    for axis, noise_std in zip(axes.T, NOISE_STDS, strict=True):
+        axis[0].set_title(f"σ_y = {noise_std:g}")
+        axis[-1].set_xlabel("σ_t")
+    for axis in (axes[0, -1], axes[-1, -1]):
+        axis.legend(fontsize=7, loc="upper left")
     figure.suptitle(
         "What dropping VML's covariance terms costs: mixture of 3 on 1×4×8, 12 random measurements\n"
-        f"(values under {floor:g} are drawn at {floor:g}; grey: 0.05 nats)",
+        f"(values under {FLOOR:g} are drawn at {FLOOR:g}; grey: 0.05 nats)",
         fontsize=11,
     )
     return figure

@@ -54,7 +54,9 @@ class Problem:
         return ImageNoise(0, self.ids, purpose)
 
 
-def problem(image_shape: Sequence[int], task: str, noise_std: float, images: int, prior: str = "gmm") -> Problem:
+def problem(
+    image_shape: Sequence[int], task: str, noise_std: float, images: int, prior: str = "gmm", **options: float
+) -> Problem:
     """A prior of conf/prior in the given shape under a task of conf/task.
 
     Args:
@@ -63,9 +65,11 @@ def problem(image_shape: Sequence[int], task: str, noise_std: float, images: int
         noise_std: σ_y ≥ 0, instead of the task's own.
         images: how many images are drawn.
         prior: its name in conf/prior, a closed-form one.
+        options: of the prior, in place of its own.
     """
     ids = tuple(f"{i:03d}" for i in range(images))
-    model = instantiate(OmegaConf.load(config_dir() / "prior" / f"{prior}.yaml").model, image_shape=list(image_shape))
+    config = OmegaConf.load(config_dir() / "prior" / f"{prior}.yaml").model
+    model = instantiate(config, image_shape=list(image_shape), **options)
     operator = instantiate(OmegaConf.load(config_dir() / "task" / f"{task}.yaml").operator)
     operator = operator(image_shape, dtype=torch.float64).for_images(ids, 0)
     truth = model.sample(images, torch.Generator().manual_seed(0))

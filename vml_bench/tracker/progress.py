@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+
+import pandas as pd
 
 from vml_bench.configuration import read_record
 from vml_bench.runner.tracking import Row, Tracker
@@ -35,11 +36,11 @@ class Progress:
         good = row["status"] == layout.OK
         self.images += 1
         self.diverged += not good
-        numbers = [name for name, value in row.items() if isinstance(value, (int, float)) and name not in CONSTANT]
-        for name in numbers if good else ():
-            self._sums[name] = self._sums.get(name, 0.0) + row[name]
-        count = max(self.images - self.diverged, 1)
-        means = {name: self._sums.get(name, math.nan) / count for name in numbers}
+        for name, value in row.items():
+            if isinstance(value, (int, float)) and name not in CONSTANT:
+                self._sums[name] = self._sums.get(name, 0.0) + (value if good else 0.0)
+        count = self.images - self.diverged
+        means = {name: total / count if count else math.nan for name, total in self._sums.items()}
         speed = row["nfe"] / row["seconds"] if row["seconds"] else math.nan
         return {"images": self.images, "diverged": self.diverged, "nfe_per_second": speed, **means}
 
@@ -65,12 +66,11 @@ class CSVTracker(Tracker):
     def images_done(self, rows: Sequence[Row]) -> None:
         """Append a line."""
         figures = [self._progress.add(row) for row in rows][-1]
-        printed = {name: f"{value:.6g}" if math.isfinite(value) else "" for name, value in figures.items()}
-        line = {"time": datetime.now(timezone.utc).isoformat(timespec="seconds"), "wanted": self._wanted, **printed}
-        with open(self._file, "a+", newline="", encoding="utf-8") as file:
-            file.seek(0)
-            columns = next(csv.reader(file), None)  # an earlier start may have had other metrics
-            writer = csv.DictWriter(file, columns or list(line), extrasaction="ignore", lineterminator="\n")
-            if columns is None:
-                writer.writeheader()
-            writer.writerow(line)
+        time = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        line = pd.DataFrame([{"time": time, "wanted": self._wanted, **figures}]).replace(
+            [math.inf, -math.inf], math.nan
+        )
+        new = not self._file.exists()
+        if not new:  # an earlier start may have had other metrics
+            line = line.reindex(columns=pd.read_csv(self._file, nrows=0).columns)
+        line.to_csv(self._file, mode="a", header=new, index=False, float_format="%.6g", lineterminator="\n")

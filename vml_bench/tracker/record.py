@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vml_bench.analysis.leaderboard.aggregate import leaderboard_row
+from vml_bench.analysis.leaderboard.aggregate import finish
 from vml_bench.analysis.published.claims import METRICS, Claim, Published
 from vml_bench.columns import KEYS
 from vml_bench.configuration import read_config, read_record
 from vml_bench.identity import in_words, name_of
 from vml_bench.runner.tracking import Row
 from vml_bench.store import layout
-from vml_bench.store.features import read_features
+from vml_bench.store.features import read_originals
 from vml_bench.store.labels import labels
 from vml_bench.store.runs import Problem, Run, run_of
 
@@ -95,13 +95,12 @@ def finished(run: Run, panel: int) -> tuple[Subject, list[str]]:
         panel: number of images whose pictures are shown: the first ones, so that all methods show the same.
 
     Raises:
-        One of `vml_bench.store.runs.UNREADABLE`: a picture, or the features of the ground truth, is damaged.
+        One of `vml_bench.store.runs.UNREADABLE`: a picture is damaged.
     """
-    warnings: list[str] = []
-    row = leaderboard_row(run, read_features(run.originals), warnings)
-    scores = finite({name: value for name, value in row.items() if name not in KEYS or name in COUNTS})
+    found = finish(run, read_originals)
+    scores = finite({name: value for name, value in found.row.items() if name not in KEYS or name in COUNTS})
     rows = run.images.to_dict("records")
-    return replace(subject_of(run.folder), scores=scores, rows=rows, panel=_panel(run, rows[:panel])), warnings
+    return replace(subject_of(run.folder), scores=scores, rows=rows, panel=_panel(run, rows[:panel])), found.warnings
 
 
 def published(claims: Published, names: Iterable[str], problems: Collection[Problem]) -> Iterator[Subject]:
@@ -149,13 +148,13 @@ def _panel(run: Run, rows: Sequence[Row]) -> list[tuple[str, Image.Image]]:
     panel = []
     for row in rows:
         image_id, status = row["image_id"], row["status"]
-        places = {"ground truth": run.original, "measurement": run.measurement, "restoration": run.picture}
-        files = {name: place(image_id) for name, place in places.items()}
-        tiles = {name: Image.open(file).convert("RGB") for name, file in files.items() if file.is_file()}
-        if tiles:
-            size = next(iter(tiles.values())).size
-            strip = np.hstack([tile.resize(size, Image.Resampling.NEAREST) for tile in tiles.values()])
-            shown = [("psnr", "{:.2f} dB"), ("lpips_alex", "LPIPS {:.3f}")] if status == layout.OK else []
-            score = " · ".join(form.format(row[name]) for name, form in shown if name in row)
-            panel.append((f"{image_id}: {', '.join(tiles)} · {score or status}", Image.fromarray(strip)))
+        files = {"ground truth": run.original, "measurement": run.measurement, "restoration": run.picture}
+        files = {name: place(image_id) for name, place in files.items() if place(image_id).is_file()}
+        if not files:
+            continue
+        tiles = [Image.open(file).convert("RGB") for file in files.values()]
+        strip = np.hstack([tile.resize(tiles[0].size, Image.Resampling.NEAREST) for tile in tiles])
+        shown = [("psnr", "{:.2f} dB"), ("lpips_alex", "LPIPS {:.3f}")] if status == layout.OK else []
+        score = " · ".join(form.format(row[name]) for name, form in shown if name in row)
+        panel.append((f"{image_id}: {', '.join(files)} · {score or status}", Image.fromarray(strip)))
     return panel

@@ -138,7 +138,6 @@ class WandbTracker(Tracker):
     def _close(self, subject: Subject | None) -> str:
         """End the W&B run with what it came to, None if it was stopped; returns its page, or what uploads it."""
         run, folder = self._run, Path(self._run.dir).parent
-        where = f"wandb sync {shlex.quote(str(folder))}" if run.offline else run.url
         if subject:
             media: dict[str, Any] = {}
             if rows := subject.rows:
@@ -153,7 +152,9 @@ class WandbTracker(Tracker):
             for waiting in folder.parent.glob(f"offline-run-*-{run.id}*"):
                 if waiting != folder:
                     shutil.rmtree(waiting, ignore_errors=True)
-        return "W&B is disabled" if run.disabled else where
+        if run.disabled:
+            return "W&B is disabled"
+        return f"wandb sync {shlex.quote(str(folder))}" if run.offline else run.url
 
     def _id(self, subject: Subject) -> str:
         agents = os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID")

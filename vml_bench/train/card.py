@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 from torch import Tensor
+from torchvision.utils import make_grid
 from tqdm import tqdm
 
 from vml_bench.data.images import save_png, to_uint8
@@ -28,8 +29,8 @@ from vml_bench.metrics.functional import psnr
 from vml_bench.noise import ImageNoise
 from vml_bench.priors.unet import EDMPrior, load_edm_prior, shipped_checkpoint
 from vml_bench.schedule import EDMSchedule
+from vml_bench.train.training import WATCHED, crops_of, noised
 
-SIGMAS = (0.1, 0.2, 0.5, 1.0)
 NLM_GRID = {"patch_size": (3, 5, 7, 9), "patch_distance": (7, 15), "h": (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)}
 TV_GRID = {"weight": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0)}
 
@@ -72,16 +73,13 @@ def active_training_crops(count: int) -> Tensor:
     return torch.stack(kept[:count])
 
 
-def compare(prior: EDMPrior, sigmas: Sequence[float] = SIGMAS, tuning_crops: int = 24) -> pd.DataFrame:
+def compare(prior: EDMPrior, sigmas: Sequence[float] = WATCHED, tuning_crops: int = 24) -> pd.DataFrame:
     """Mean PSNR on the test crops, one row per noise level, one column per denoiser, and the rivals' settings."""
-    crops = PhotoCrops("test")
-    clean = torch.stack([crops.load(image_id) for image_id in crops.ids])
-    tuning = active_training_crops(tuning_crops)
-    tuning_ids = [f"train-{i}" for i in range(tuning_crops)]
+    clean, ids = crops_of("test")
+    tuning, tuning_ids = active_training_crops(tuning_crops), [f"train-{i}" for i in range(tuning_crops)]
     rows = []
     for sigma in tqdm(sigmas, desc="noise levels"):
-        noisy = clean + sigma * ImageNoise(0, crops.ids, "denoise").randn_like(clean)
-        noisy_tuning = tuning + sigma * ImageNoise(0, tuning_ids, "denoise").randn_like(tuning)
+        noisy, noisy_tuning = noised(clean, ids, sigma), noised(tuning, tuning_ids, sigma)
         row = {"sigma": sigma, "noisy": float(psnr(noisy, clean).mean())}
         with torch.inference_mode():
             row["prior"] = mean_psnr(prior(noisy, sigma), clean)
@@ -111,12 +109,6 @@ def sample(prior: EDMPrior, count: int, levels: int = 50, seed: int = 0) -> Tens
     return x
 
 
-def sheet(images: Tensor, columns: int = 8) -> Tensor:
-    """Tile (B, C, H, W) into one image (C, rows·H, columns·W), B divisible by `columns`."""
-    rows = [torch.cat(list(images[i : i + columns]), dim=-1) for i in range(0, len(images), columns)]
-    return torch.cat(rows, dim=-2)
-
-
 def write_card(checkpoint: Path) -> Path:
     """Write the model card (Markdown) and a sheet of samples beside a checkpoint; returns the card's path.
 
@@ -128,7 +120,7 @@ def write_card(checkpoint: Path) -> Path:
     training = history.read_text() if history.is_file() else ""
     table = compare(prior)
     samples = checkpoint.with_name(f"{checkpoint.stem}_samples.png")
-    save_png(sheet(sample(prior, 32)), samples)
+    save_png(make_grid(sample(prior, 32), nrow=8, padding=0), samples)
     scores = table[["sigma", "noisy", "prior", *RIVALS]].round(2).to_markdown(index=False)
     settings = table[["sigma", *(f"{name} setting" for name in RIVALS)]].to_markdown(index=False)
     channels = prior.config["unet"]["block_out_channels"]

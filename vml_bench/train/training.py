@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from vml_bench.noise import ImageNoise
 from vml_bench.priors.unet import EDMPrior
 
 WATCHED = (0.1, 0.2, 0.5, 1.0)
-"""Noise levels at which the tuning crops are denoised during training."""
+"""Noise levels at which the tuning crops are denoised during training, and the test crops for the model card."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,22 @@ def denoising_loss(prior: EDMPrior, clean: Tensor, sigma: Tensor, noise: Tensor,
     return (weight[:, None, None, None] * (denoised.float() - clean).square()).mean()
 
 
+def crops_of(split: str) -> tuple[Tensor, tuple[str, ...]]:
+    """The crops of a split, (B, 3, 64, 64) in [-1, 1], and their ids."""
+    crops = PhotoCrops(split)
+    return torch.stack([crops.load(image_id) for image_id in crops.ids]), crops.ids
+
+
+def noised(clean: Tensor, ids: Sequence[str], sigma: float) -> Tensor:
+    """Crops (B, C, H, W) with noise of a level σ, seeded by crop."""
+    return clean + sigma * ImageNoise(0, ids, "denoise").randn_like(clean)
+
+
 @torch.no_grad()
 def denoising_psnr(prior: EDMPrior, split: str, sigma: float) -> float:
-    """Mean PSNR in dB of D on a split's crops at one noise level, the noise seeded by crop."""
-    crops = PhotoCrops(split)
-    clean = torch.stack([crops.load(image_id) for image_id in crops.ids])
-    noisy = clean + sigma * ImageNoise(0, crops.ids, "denoise").randn_like(clean)
-    return float(psnr(prior(noisy, sigma), clean).mean())
+    """Mean PSNR in dB of D on a split's crops at one noise level."""
+    clean, ids = crops_of(split)
+    return float(psnr(prior(noised(clean, ids, sigma), sigma), clean).mean())
 
 
 def train(prior: EDMPrior, config: TrainingConfig, folder: Path, weights: Path) -> None:

@@ -7,29 +7,31 @@ from typing import Any
 
 from vml_bench.identity import CONTENT, flat, name_of, shown
 from vml_bench.store import layout
-from vml_bench.verify.findings import Defect, Finding
-from vml_bench.verify.folder import RunKept, Unreadable
+from vml_bench.verify.findings import Finding
+from vml_bench.verify.folder import RunKept
 
-Differing = Iterator[tuple[str, Any, Any]]
+Said = Iterator[tuple[str, Any, Any]]
 """A key, the value that stands there, and the one that should."""
 
 
 def check_record(kept: RunKept) -> Iterator[Finding]:
-    """The record is of the run that its folder is named by, and does not contradict itself."""
-    file = kept.folder / layout.RECORD
-    if isinstance(kept.run, Unreadable):
-        yield Defect(file, kept.run.reason)
-        return
-    for key, said, fact in contradictions(kept):
-        if said != fact:
-            yield Defect(file, f"says {key}={shown(said)}, the run is of {shown(fact)}")
-    if len(set(kept.asked)) < len(kept.asked):
-        yield Defect(file, "lists an image twice")
+    """Record and configuration are of the run that the folder is named by, and do not contradict each other.
+
+    Nothing that a configuration names is imported. An option that the record leaves out, because it changes nothing at
+    its value or says where a file lies, is not compared, nor is what says which images are read.
+    """
+    said_by = {layout.CONFIG: differing(kept.config, told_of_config(kept)), layout.RECORD: said_twice(kept)}
+    for name, differences in said_by.items():
+        for key, said, fact in differences:
+            if said != fact:
+                yield Finding(kept.folder / name, f"says {key}={shown(said)}, the run is of {shown(fact)}")
+    if len(set(kept.run.asked)) < len(kept.run.asked):
+        yield Finding(kept.folder / layout.RECORD, "lists an image twice")
 
 
-def contradictions(kept: RunKept) -> Differing:
+def said_twice(kept: RunKept) -> Said:
     """What a record says twice, differing or not: in words, in forms, and by its folder's name."""
-    record, run, place = kept.record, kept.run, kept.place
+    run, record, place = kept.run, kept.run.record, layout.RunPlace.of(kept.folder)
     problem, prior = run.problem, record.get("prior") or {}
     for key in ("run", "dataset", "task", "method"):
         yield key, record.get(key), getattr(place, key)
@@ -41,39 +43,34 @@ def contradictions(kept: RunKept) -> Differing:
     for key in ("noise_std", "seed"):
         yield key, record.get(key), problem.form.get(key)
     of_method = flat({"": run.form.get("method", {})})
+    off = leaves(kept.config.get("method", {}).get("sampler", {}))  # an option turned off is in no form
     for key, value in run.settings.items():
-        yield f"settings.{key}", value, of_method.get("" if key == "sampler" else f".{key}")
+        yield f"settings.{key}", value, of_method.get("" if key == "sampler" else f".{key}", off.get(f".{key}"))
 
 
-def check_config(kept: RunKept) -> Iterator[Finding]:
-    """The configuration is that of this run: what folder and record tell of it stands there too.
-
-    Nothing that a configuration names is imported. An option that the record leaves out, because it changes nothing at
-    its value or says where a file lies, is not compared, nor is what says which images are read.
-    """
-    file = kept.folder / layout.CONFIG
-    if isinstance(kept.config, Unreadable):
-        yield Defect(file, kept.config.reason)
-        return
-    for key, said, fact in differing(kept.config, told_of_config(kept)):
-        yield Defect(file, f"says {key}={shown(said)}, the run is of {shown(fact)}")
+def leaves(node: Any, key: str = "") -> dict[str, Any]:
+    """A configuration's values by dotted key, each with a point in front."""
+    if not isinstance(node, Mapping):
+        return {key: node}
+    return {name: value for part, inner in node.items() for name, value in leaves(inner, f"{key}.{part}").items()}
 
 
 def told_of_config(kept: RunKept) -> dict[str, Any]:
     """What folder and record tell of the configuration, forms in place of nodes."""
-    place, run, record = kept.place, kept.run, kept.record
-    told: dict[str, Any] = {group: {"name": getattr(place, group)} for group in ("dataset", "task", "method")}
-    if isinstance(run, Unreadable):
-        return told
-    problem, prior = run.problem.form, record.get("prior")
-    told |= {"seed": problem.get("seed"), "compute": record.get("compute", {})}
-    told["task"] |= {"noise_std": problem.get("noise_std"), "operator": problem.get("operator")}
-    told["method"] |= {"sampler": run.form.get("method")}
+    run, place = kept.run, layout.RunPlace.of(kept.folder)
+    problem, prior = run.problem.form, run.record.get("prior")
+    told = {
+        "seed": problem.get("seed"),
+        "dataset": {"name": place.dataset},
+        "task": {"name": place.task, "noise_std": problem.get("noise_std"), "operator": problem.get("operator")},
+        "method": {"name": place.method, "sampler": run.form.get("method")},
+        "compute": run.record.get("compute", {}),
+    }
     told |= {"prior": {"name": prior.get("name"), "model": prior.get("form")}} if prior else {}
     return told | ({"metrics": problem["reference"]} if run.exact else {})
 
 
-def differing(config: Any, told: Any, key: str = "") -> Differing:
+def differing(config: Any, told: Any, key: str = "") -> Said:
     """Where a configuration says otherwise than what is told of it; what either leaves out is passed over."""
     if isinstance(config, Mapping) and isinstance(config.get("_target_"), str):
         name = config["_target_"].rpartition(".")[2]

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import chain, groupby
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from tqdm import tqdm
 
 from vml_bench.errors import InputError
-from vml_bench.runner.command import again, limited
+from vml_bench.runner.command import limited
 from vml_bench.store import layout
-from vml_bench.verify.findings import RERUN, Defect, Finding, Note, some
-from vml_bench.verify.folder import Kept, RunKept, Unreadable, attempt
+from vml_bench.verify.findings import RERUN, Finding, some
+from vml_bench.verify.folder import Kept, RunKept, read_kept, read_run, rerun
 from vml_bench.verify.pictures import check_images, check_measurements, check_pictures
-from vml_bench.verify.record import check_config, check_record
+from vml_bench.verify.record import check_record
 from vml_bench.verify.tables import (
     check_completed_features,
     check_features,
+    check_ids,
     check_numbers,
     check_rows,
     check_scenes,
-    check_tables,
 )
 
 LEFTOVERS = {
-    ".partial": "left by stopped processes; harmless, may be removed",
-    ".damaged": "set aside as damaged; harmless, may be removed",
+    ".*.partial*": "left by stopped processes; harmless, may be removed",
+    "*.damaged*": "set aside as damaged; harmless, may be removed",
 }
+"""Files that no one reads, by pattern."""
 NO_COMMAND = f"# {layout.RECORD} records no command: give the one that made it again; {layout.CONFIG} says what it was"
 
 
@@ -55,33 +56,9 @@ class Checked:
     originals: int = 0
 
     @property
-    def defects(self) -> list[Defect]:
+    def defects(self) -> list[Finding]:
         """What has to be mended."""
-        return [finding for finding in self.findings if isinstance(finding, Defect)]
-
-
-@dataclass
-class Shared:
-    """Pictures that runs share: the originals of a set of images, or the measurements of a problem.
-
-    Attributes:
-        kept: what lies there.
-        needs: ids of images that runs restored, by the feature networks that their originals need.
-        images: ids of images that runs restored.
-        whole: ids of all images of the data set; empty where no run was asked for all of them.
-        reruns: how many images each run is asked for, and its command, where one is on record.
-    """
-
-    kept: Kept
-    needs: dict[str, set[str]] = field(default_factory=dict)
-    images: set[str] = field(default_factory=set)
-    whole: tuple[str, ...] = ()
-    reruns: list[tuple[int, str]] = field(default_factory=list)
-
-    @property
-    def rerun(self) -> str | None:
-        """The command of the run that does most images; None: none is on record."""
-        return max(self.reruns)[1] if self.reruns else None
+        return [finding for finding in self.findings if finding.mend]
 
 
 def verify(results: Path, dataset: str | None = None) -> Iterator[Checked]:
@@ -94,103 +71,95 @@ def verify(results: Path, dataset: str | None = None) -> Iterator[Checked]:
     Raises:
         InputError: there is no run.
     """
-    folders = layout.run_folders(results, dataset or "*")
+    folders = layout.run_folders(results, dataset)
     if not folders:
         where = Path(results, layout.RUNS, dataset or "")
         raise InputError(f"no run under {where}", "say where results lie with --results, or start with `vml-bench run`")
     with tqdm(total=len(folders), unit="run", desc="verify", leave=False, disable=None) as bar:
-        for name, of_dataset in groupby(folders, key=lambda folder: layout.RunPlace.of(folder).dataset):
-            originals: dict[Path, Shared] = {}
-            measurements: dict[Path, Shared] = {}
-            bare = []
+        for name, of_dataset in groupby(folders, key=lambda folder: folder.parents[2].name):
+            read_once, users, bare = cache(read_kept), {}, []
             for folder in of_dataset:
-                kept = RunKept.of(folder)
-                shared = share(kept, originals, measurements)
-                yield checked_run(kept, shared)
-                if not kept.exact and not kept.pictures.is_dir():
-                    bare.append(kept.place.label)
+                yield check_run(folder, read_once, users, bare)
                 bar.update()
             if bare:
-                what = (
-                    f"has {len(bare)} runs without {layout.PICTURES}/ ({some(bare, 1)}): only their tables are checked"
-                )
-                yield Checked(name, name, [Note(Path(results, layout.RUNS, name), what)])
-            yield from (checked_originals(results, name, one) for one in originals.values())
-            for one in measurements.values():
-                findings = [*check_measurements(one.kept.folder), *check_leftovers(one.kept.folder)]
-                yield Checked(name, one.kept.folder.relative_to(results).as_posix(), findings, one.rerun)
+                what = f"has {len(bare)} runs without pictures ({some(bare, 1)}): only their tables are checked"
+                yield Checked(name, name, [Finding(Path(results, layout.RUNS, name), what, mend=None)])
+            for folder, user in users.items():
+                if folder == user.run.originals:
+                    findings, count = check_originals(folder, read_once(folder), user)
+                else:
+                    findings, count = [*check_measurements(folder), *check_leftovers(folder)], 0
+                label = folder.relative_to(results).as_posix()
+                yield Checked(name, label, findings, rerun(user.folder), originals=count)
 
 
-def share(kept: RunKept, originals: dict[Path, Shared], measurements: dict[Path, Shared]) -> Kept | None:
-    """Take note of what a run shares with others; returns its originals, None where it keeps no picture."""
-    run = kept.run
-    if isinstance(run, Unreadable) or run.exact or kept.tables_only:
-        return None
-    mine, measured = (
-        shared.setdefault(folder, Shared(Kept(folder, folder)))
-        for shared, folder in ((originals, run.originals), (measurements, run.measurements))
-    )
-    mine.images.update(kept.rows.index)
-    for network in kept.networks:
-        mine.needs.setdefault(network, set()).update(kept.rows.index)
-    if not limited(kept.record):
-        mine.whole = run.asked
-    if (command := rerun(kept)) is not None:
-        for one in (mine, measured):
-            one.reruns.append((len(run.asked), command))
-    return mine.kept
+def check_run(
+    folder: Path, read_once: Callable[[Path], Kept | list[Finding]], users: dict[Path, RunKept], bare: list[str]
+) -> Checked:
+    """All checks of one run. Where a file cannot be read, nothing else is checked.
+
+    Args:
+        folder: of the run.
+        read_once: `read_kept`, for the originals.
+        users: for each folder of originals or of measurements the run that has done most of its images; brought up to
+            date.
+        bare: labels of the runs without pictures; this one is added where it is one of them.
+    """
+    place, kept = layout.RunPlace.of(folder), read_run(folder)
+    if isinstance(kept, list):
+        return Checked(place.dataset, place.label, kept, rerun(folder), images=0)
+    run, networks, reference = kept.run, kept.networks, None
+    if not kept.features and not kept.pictures.exists():
+        networks = []
+    elif not run.exact:
+        for shared in (run.originals, run.measurements):
+            users[shared] = max(users.get(shared, kept), kept, key=lambda of: (len(of.rows), len(of.networks)))
+        reference = read_once(run.originals)
+    if not run.exact and not kept.pictures.is_dir():
+        bare.append(place.label)
+    findings = [
+        *check_record(kept),
+        *check_ids(kept),
+        *check_rows(kept),
+        *check_numbers(kept),
+        *check_features(kept, dict.fromkeys(networks, kept.healthy)),
+        *check_completed_features(folder, kept.healthy),
+        *check_scenes(kept),
+        *check_pictures(kept, reference if isinstance(reference, Kept) else None),
+        *check_leftovers(folder),
+    ]
+    return Checked(place.dataset, place.label, findings, rerun(folder), images=len(kept.rows))
 
 
-def rerun(kept: RunKept) -> str | None:
-    """The command that goes on with a run; None where none is on record."""
-    if isinstance(kept.record, Unreadable):
-        return None
-    command = attempt(lambda: again(kept.record, kept.place.results))
-    return None if isinstance(command, Unreadable) else command
+def check_originals(folder: Path, kept: Kept | list[Finding], user: RunKept) -> tuple[list[Finding], int]:
+    """All checks of a data set's originals; and how many there are. Where a file cannot be read, that is all.
+
+    Args:
+        folder: of the originals.
+        kept: what is there.
+        user: the run that has done most of them.
+    """
+    if not folder.is_dir():
+        return [Finding(folder, "is not here: pictures are not compared with their originals", mend=None)], 0
+    if isinstance(kept, list):
+        return kept, 0
+    done, whole = user.rows.index, () if limited(user.run.record) else user.run.asked
+    findings = [
+        *check_ids(kept),
+        *check_images(kept, done, whole),
+        *check_pictures(kept),
+        *check_features(kept, dict.fromkeys(user.networks, done)),
+        *check_completed_features(folder, kept.rows.index),
+        *check_leftovers(folder),
+    ]
+    return findings, len(kept.rows)
 
 
-def checked_run(kept: RunKept, originals: Kept | None) -> Checked:
-    """All checks of one run."""
-    networks = () if kept.tables_only else kept.networks
-    findings = chain(
-        check_config(kept),
-        check_record(kept),
-        check_tables(kept),
-        check_rows(kept),
-        check_numbers(kept),
-        check_features(kept, dict.fromkeys(networks, kept.healthy)),
-        check_completed_features(kept.folder, kept.healthy),
-        check_scenes(kept),
-        check_pictures(kept, originals),
-        check_leftovers(kept.folder),
-    )
-    return Checked(kept.place.dataset, kept.place.label, list(findings), rerun(kept), images=len(kept.rows))
-
-
-def checked_originals(results: Path, dataset: str, shared: Shared) -> Checked:
-    """All checks of a data set's originals."""
-    kept = shared.kept
-    label = kept.folder.relative_to(results).as_posix()
-    if not kept.folder.is_dir():
-        what = "is not here: pictures are not compared with their originals"
-        return Checked(dataset, label, [Note(kept.folder, what)])
-    findings = chain(
-        check_tables(kept),
-        check_images(kept, shared.images, shared.whole),
-        check_pictures(kept),
-        check_features(kept, {network: sorted(ids) for network, ids in shared.needs.items()}),
-        check_completed_features(kept.folder, kept.rows.index),
-        check_leftovers(kept.folder),
-    )
-    return Checked(dataset, label, list(findings), shared.rerun, originals=len(kept.rows))
-
-
-def check_leftovers(folder: Path) -> Iterator[Note]:
+def check_leftovers(folder: Path) -> Iterator[Finding]:
     """Files that no one reads: unfinished ones of stopped processes, and damaged ones that a start set aside."""
-    names = [name for _, _, files in os.walk(folder) for name in files]
-    for mark, what in LEFTOVERS.items():
-        if found := sorted(name for name in names if (name.startswith(".") or mark != ".partial") and mark in name):
-            yield Note(folder, f"has {len(found)} files {what} ({some(found)})")
+    for pattern, what in LEFTOVERS.items():
+        if found := sorted(file.name for file in folder.rglob(pattern)):
+            yield Finding(folder, f"has {len(found)} files {what} ({some(found)})", mend=None)
 
 
 def mending(checked: Checked, results: Path) -> list[str]:

@@ -14,6 +14,8 @@ from vml_bench.errors import InputError
 
 GUIDED_DIFFUSION = "https://openaipublic.blob.core.windows.net/diffusion/jul-2021"
 HUGGING_FACE = "https://huggingface.co"
+DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
+"""Of a file on Google Drive: without `confirm` Drive answers with a page that says it did not look for viruses."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Target:
         dataset: name in conf/dataset.
         weights: names of `FETCHABLE`.
         optional: further names, needed by the protocol report only.
+        priors: names of other networks for the same images, which other papers used.
         gpu: whether the run would take days without a GPU.
         results: approximate size of the results in bytes.
     """
@@ -107,6 +110,7 @@ class Target:
     dataset: str
     weights: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    priors: tuple[str, ...] = ()
     gpu: bool = False
     results: int = 100_000_000
 
@@ -181,12 +185,56 @@ FETCHABLE: tuple[Weights | Perceptual, ...] = (
         ),
         about=454_700_000,
     ),
+    Weights(
+        name="ffhq256_p2-prior",
+        what="ADM on FFHQ 256×256, P2 weighting (ffhq_p2.pt)",
+        licence="not known; trained on FFHQ (CC BY-NC-SA 4.0)",
+        sources=((f"{DRIVE}1nlCPBqOqSeqAQ8F4noThbnmr4okriwTc", "ffhq_p2.pt"),),
+        about=374_300_000,
+    ),
+    Weights(
+        name="celebahq256_p2-prior",
+        what="ADM on CelebA-HQ 256×256, P2 weighting (celebahq_p2.pt)",
+        licence="not known; trained on CelebA-HQ (non-commercial)",
+        sources=((f"{DRIVE}1ag8JnvKGKo6L6avO_dTFEBNWJo2jZIDF", "celebahq_p2.pt"),),
+        about=374_300_000,
+    ),
+    Weights(
+        name="celebahq256_repaint-prior",
+        what="ADM on CelebA-HQ 256×256, RePaint's (celeba256_250000.pt)",
+        licence="CC BY-NC-SA 4.0 (Huawei)",
+        sources=((f"{DRIVE}1norNWWGYP3EZ_o05DmoW1ryKuKMmhlCX", "celeba256_250000.pt"),),
+        about=2_211_400_000,
+    ),
+    Weights(
+        name="celebahq256_sdedit-prior",
+        what="DDPM on CelebA-HQ 256×256, SDEdit's (celeba_hq.ckpt)",
+        licence="not known; trained on CelebA-HQ (non-commercial)",
+        sources=(
+            (f"{HUGGING_FACE}/gwang-kim/DiffusionCLIP-CelebA_HQ/resolve/main/celeba_hq.ckpt", "celeba_hq.ckpt"),
+            (f"{DRIVE}1wSoA5fm_d6JBZk4RZ1SzWLMgev4WqH21", "celeba_hq.ckpt"),
+        ),
+        about=454_800_000,
+    ),
+    Weights(
+        name="celebahq256_ema-prior",
+        what="DDPM on CelebA-HQ 256×256, averaged weights",
+        licence="Apache-2.0",
+        sources=tuple(
+            (f"{HUGGING_FACE}/google/ddpm-ema-celebahq-256/resolve/main/{file}", f"ddpm-ema-celebahq-256{suffix}")
+            for file, suffix in (
+                ("diffusion_pytorch_model.safetensors", ".safetensors"),
+                ("diffusion_pytorch_model.bin", ".bin"),
+            )
+        ),
+        about=454_700_000,
+    ),
 )
 
 BY_HAND: tuple[ByHand, ...] = (
     ByHand(
         name="ffhq256",
-        what="FFHQ, images 00000 to 00099 (ffhq256_1k: to 00999)",
+        what="FFHQ, images 00000 to 00099 (ffhq256_1k: to 00999; ffhq256_diffpir, ffhq256_last1k: of 69000 to 69999)",
         licence="CC BY-NC-SA 4.0, non-commercial (NVIDIA)",
         about=11_000_000,
         get="https://github.com/NVlabs/ffhq-dataset (images1024x1024; the folder 00000 holds the first 1,000)",
@@ -215,14 +263,43 @@ BY_HAND: tuple[ByHand, ...] = (
             "Parquet file into celebahq256/"
         ),
     ),
+    ByHand(
+        name="celebahq256_ddnm",
+        what="CelebA-HQ, the 1,000 test images of DDNM",
+        licence="CelebA's agreement, non-commercial research only (MMLAB, CUHK)",
+        about=110_000_000,
+        get="github.com/wyhuai/DDNM, README: https://drive.google.com/drive/folders/1cSCTaBtnL7OIKXT4SVME88Vtk4uDd_u4",
+        put="the images into celebahq256_ddnm/",
+    ),
 )
 
 
 OTHER_FID = ("inception-pytorch", "inception-torchvision")
+CELEBAHQ = tuple(f"celebahq256_{whose}-prior" for whose in ("ema", "sdedit", "p2", "repaint"))
 TARGETS = {
-    "ffhq": Target("ffhq256", ("ffhq256-prior", "lpips", "inception"), OTHER_FID, True, 2_000_000_000),
-    "imagenet": Target("imagenet256", ("imagenet256-prior", "lpips", "inception"), OTHER_FID, True, 2_000_000_000),
-    "celebahq": Target("celebahq256", ("celebahq256-prior", "lpips", "inception"), OTHER_FID, True, 2_000_000_000),
+    "ffhq": Target(
+        "ffhq256",
+        weights=("ffhq256-prior", "lpips", "inception"),
+        optional=OTHER_FID,
+        priors=("ffhq256_p2-prior",),
+        gpu=True,
+        results=2_000_000_000,
+    ),
+    "imagenet": Target(
+        "imagenet256",
+        weights=("imagenet256-prior", "lpips", "inception"),
+        optional=OTHER_FID,
+        gpu=True,
+        results=2_000_000_000,
+    ),
+    "celebahq": Target(
+        "celebahq256",
+        weights=("celebahq256-prior", "lpips", "inception"),
+        optional=OTHER_FID,
+        priors=CELEBAHQ,
+        gpu=True,
+        results=2_000_000_000,
+    ),
     "photos": Target("photos64", ("lpips",)),
     "demo": Target("photos64", ("lpips",)),
 }

@@ -8,18 +8,12 @@ import numpy as np
 import pytest
 
 from vml_bench.analysis.comparison.paired import draw
-from vml_bench.analysis.comparison.ranking import letters, order_of, resampled_means, tied_ranks
+from vml_bench.analysis.comparison.ranking import letters, order_of, resampled_means
 
 
 def test_equal_means_share_the_better_rank_and_the_direction_counts():
     assert order_of(np.array([0.2, 0.1, 0.2, 0.3]), -1).tolist() == [2, 1, 2, 4]
     assert order_of(np.array([[20.0, 30.0], [5.0, 4.0]]), +1).tolist() == [[2, 1], [1, 2]]
-
-
-def test_nobody_beaten_is_first():
-    beats = np.zeros((4, 4), bool)
-    beats[0, 2] = beats[1, 2] = beats[0, 3] = beats[1, 3] = beats[2, 3] = True
-    assert tied_ranks(beats).tolist() == [1, 1, 3, 4]
 
 
 @pytest.mark.parametrize("seed", range(30))

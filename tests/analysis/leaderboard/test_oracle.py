@@ -162,10 +162,10 @@ def test_numbers_of_any_size_are_printed_with_the_digits_that_count(value, text)
 
 
 def test_every_method_has_its_place_and_variants_stand_behind_their_method():
-    names = ["zebra", "vml_map_pre_flow", "ddnm", "vml_map_pre", "ddrm_20", "vml_map", "ddrm", "vml_fixed_point"]
+    names = ["zebra", "vml_map_pre_flow", "ddnm", "vml_map_pre", "ddrm_published", "vml_map", "ddrm", "vml_fixed_point"]
     ordered = [
         "ddrm",
-        "ddrm_20",
+        "ddrm_published",
         "ddnm",
         "vml_map",
         "vml_map_pre",

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from vml_bench.analysis.leaderboard.aggregate import unlike_metrics
 from vml_bench.store.labels import differences, labels
 from vml_bench.store.runs import Problem, Run, by_problem
 
@@ -57,14 +58,17 @@ class Cell:
         own = [{*run.images["image_id"]} - {*run.good["image_id"]} for run in self.runs]
         return np.array([len(lost & {*self.images}) for lost in own])
 
+    @cached_property
+    def unlike(self) -> list[str]:
+        """The metrics that its runs computed with different settings."""
+        return unlike_metrics(self.runs)
+
     def scores(self, metric: str) -> pd.DataFrame:
         """One row per image of `images`, one column per run: NaN where it has no score, `EQUAL` for a PSNR of ∞."""
-        columns = []
-        for run in self.runs:
-            values = run.good.set_index("image_id").get(metric, pd.Series(dtype=float))
-            perfect = {np.inf: EQUAL if metric == "psnr" else np.nan, -np.inf: np.nan}
-            columns.append(pd.to_numeric(values, errors="coerce").replace(perfect).rename(None))
-        return pd.concat(columns, axis=1, keys=range(len(columns))).reindex(list(self.images))
+        perfect = {np.inf: EQUAL if metric == "psnr" else np.nan, -np.inf: np.nan}
+        columns = [run.good.set_index("image_id").get(metric, pd.Series(dtype=float)) for run in self.runs]
+        numbers = [pd.to_numeric(values, errors="coerce").replace(perfect) for values in columns]
+        return pd.concat(numbers, axis=1, keys=range(len(numbers))).reindex(list(self.images))
 
     def ranked(self, scores: pd.DataFrame) -> np.ndarray:
         """Which runs take part in ranks, (runs,): no image diverged, and every one of `images` has a score."""
@@ -75,27 +79,21 @@ def cells(runs: Sequence[Run]) -> list[Cell]:
     """Group runs by problem; `images` is the commonest set among them, the larger where two are even."""
     groups = by_problem(runs)
     told = differences(list(groups))
-    variants = dict(zip(map(id, runs), variant_labels(runs), strict=True))
+    keys = {
+        run.folder: json.dumps([run.method, run.form.get("method"), run.prior, run.form.get("compute")], sort_keys=True)
+        for run in runs
+    }
+    first: dict[str, Run] = {}
+    for run in runs:
+        first.setdefault(keys[run.folder], run)
+    variants = dict(zip(first, labels(list(first.values())), strict=True))
     found = []
     for problem, members in groups.items():
         sets = Counter(tuple(sorted(run.images["image_id"])) for run in members)
         images = max(sets, key=lambda ids: (sets[ids], len(ids), ids))
-        names = tuple(variants[id(run)] for run in members)
+        names = tuple(variants[keys[run.folder]] for run in members)
         found.append(Cell(problem, told[problem], tuple(members), tuple(labels(members)), names, images))
     return found
-
-
-def variant_labels(runs: Sequence[Run]) -> list[str]:
-    """What each run is called over all problems: one name for one method with its settings, prior and computation."""
-    keys = [
-        json.dumps([run.method, run.form.get("method"), run.prior, run.form.get("compute")], sort_keys=True)
-        for run in runs
-    ]
-    first: dict[str, Run] = {}
-    for key, run in zip(keys, runs, strict=True):
-        first.setdefault(key, run)
-    names = dict(zip(first, labels(list(first.values())), strict=True))
-    return [names[key] for key in keys]
 
 
 def unit_names(dataset: str, image_ids: Sequence[str], by: str = "auto") -> list[str]:
@@ -110,9 +108,3 @@ def unit_names(dataset: str, image_ids: Sequence[str], by: str = "auto") -> list
     """
     together = by == "photograph" or (by == "auto" and dataset.startswith("photos64"))
     return [image_id.split("-")[0] if together else image_id for image_id in image_ids]
-
-
-def numbered(names: Sequence[str]) -> tuple[np.ndarray, int]:
-    """Units by number, in sorted order: ((n,) numbers, how many there are)."""
-    known, numbers = np.unique(np.asarray(names, dtype=str), return_inverse=True)
-    return numbers, len(known)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from vml_bench.analysis.comparison.cells import BY, Cell, cells, numbered, unit_names
+from vml_bench.analysis.comparison.cells import BY, Cell, cells, unit_names
 from vml_bench.analysis.comparison.paired import draw, holm, paired_bootstrap
-from vml_bench.analysis.comparison.ranking import letters, order_of, resampled_means, tied_ranks
+from vml_bench.analysis.comparison.ranking import letters, order_of, resampled_means
 from vml_bench.columns import Column, columns_of
 from vml_bench.errors import InputError
 from vml_bench.identity import in_words
-from vml_bench.store.runs import Run, select_runs
+from vml_bench.store.runs import select_runs
 
 RESAMPLES, MOST_RESAMPLES = 10_000, 50_000
 ALPHA = 0.05
@@ -79,8 +77,8 @@ def compare(
     offered = [name for name, column in known.items() if column.of_images]
     if unknown := [name for name in metrics or () if name not in offered]:
         raise InputError(f"'{unknown[0]}' is no score of single images", f"choose among {', '.join(offered)}")
-    present = [name for name in offered if metrics is None or name in metrics]
-    present = [name for name in present if any(_has(run, name) for run in runs)]
+    asked = [name for name in offered if metrics is None or name in metrics]
+    present = [name for name in asked if any(name in run.good and run.good[name].notna().any() for run in runs)]
     if not present:
         raise InputError(
             f"no run of '{dataset}' has {' or '.join(metrics or offered)}",
@@ -90,127 +88,96 @@ def compare(
     found = [cell for cell in every if len(cell.runs) > 1]
     if not found:
         raise InputError(f"nothing of '{dataset}' to compare", "run two methods on the same task, all else equal")
-    pairs, ranks, unlike = [], [], []
-    for cell, metric in itertools.product(found, present):
-        if differing := _computed_otherwise(cell, metric):
-            unlike.append(differing)
-            continue
-        new_pairs, new_ranks = _compare_cell(cell, known[metric], by)
-        pairs += new_pairs
-        ranks += new_ranks
-    if not ranks:
+    unlike = [
+        f"{cell.heading}: the runs computed {name} with different settings, so it is not compared"
+        for cell in found
+        for name in present
+        if name in cell.unlike
+    ]
+    tables = [_compare_cell(cell, known[name], by) for cell in found for name in present if name not in cell.unlike]
+    if not tables:
         raise InputError("; ".join(unlike), "compute it alike in all of them")
-    notes += unlike + [note for cell in every for note in _left_out(cell)] + _not_ranked(found, present[0])
+    pairs, ranks = (pd.concat(of, ignore_index=True) for of in zip(*tables, strict=True))
     names = unit_names(dataset, found[0].images, by)
     return Comparison(
         dataset=dataset,
         unit="image" if names == list(found[0].images) else "photograph",
-        columns={metric: known[metric] for metric in present},
+        columns={name: known[name] for name in present},
         titles={(cell.problem.task, cell.problem.name): cell.title for cell in found},
-        pairs=pd.DataFrame(pairs),
-        ranks=pd.DataFrame(ranks),
-        overall=pd.DataFrame([row for metric in present for row in mean_ranks(found, known[metric], by)]),
-        notes=notes,
+        pairs=pairs,
+        ranks=ranks,
+        overall=pd.concat([mean_ranks(found, known[name], by) for name in present], ignore_index=True),
+        notes=[
+            *(*notes, *unlike),
+            *(note for cell in every for note in _left_out(cell)),
+            *(note for cell in found for note in _not_ranked(cell, present[0])),
+        ],
     )
 
 
-def _has(run: Run, metric: str) -> bool:
-    """Whether a run has a score of at least one image."""
-    return metric in run.good and bool(run.good[metric].notna().any())
-
-
-def _about(cell: Cell, metric: str) -> dict[str, object]:
-    """Which cell and metric a row is about."""
-    problem = cell.problem
-    return {
-        **{"dataset": problem.dataset, "task": problem.task, "noise_std": problem.noise_std},
-        **{"problem": problem.name, "metric": metric},
-    }
-
-
-def _told(run: Run, label: str) -> dict[str, str]:
-    """Which run a row is about."""
-    return {"label": label, "method": run.method, "prior": run.prior, "run": run.name}
-
-
-def _compare_cell(cell: Cell, column: Column, by: str) -> tuple[list[dict], list[dict]]:
+def _compare_cell(cell: Cell, column: Column, by: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The pairs and the ranks of one cell by one metric."""
-    table = cell.scores(column.name)
+    problem, table = cell.problem, cell.scores(column.name)
     scores = table.to_numpy(np.float64)
-    count = scores.shape[1]
-    unit, units = numbered(unit_names(cell.problem.dataset, cell.images, by))
-    first, second = np.triu_indices(count, 1)
-    counts = draw(units, int(np.clip(100 * len(first), RESAMPLES, MOST_RESAMPLES)))
+    names, unit = np.unique(unit_names(problem.dataset, cell.images, by), return_inverse=True)
+    first, second = np.triu_indices(scores.shape[1], 1)
+    counts = draw(len(names), int(np.clip(100 * len(first), RESAMPLES, MOST_RESAMPLES)))
     test = paired_bootstrap(scores[:, first] - scores[:, second], unit, counts)
-    adjusted = holm(test.p)
-
-    apart, beats = np.zeros((count, count), bool), np.zeros((count, count), bool)
-    for i, j, mean, p in zip(first, second, test.mean, adjusted, strict=True):
-        apart[i, j] = apart[j, i] = p < ALPHA
-        beats[(i, j) if column.better * mean > 0 else (j, i)] = p < ALPHA
-    about, told = _about(cell, column.name), list(map(_told, cell.runs, cell.labels))
-    pairs = [
-        {
-            **about,
-            **{f"{key}_a": value for key, value in told[i].items()},
-            **{f"{key}_b": value for key, value in told[j].items()},
-            **{"n": test.n[k], "units": len(np.unique(unit[np.isfinite(scores[:, i] - scores[:, j])]))},
-            **{"difference": test.mean[k], "low": test.low[k], "high": test.high[k]},
-            **{"p": test.p[k], "p_holm": adjusted[k]},
-            "better": "tie" if not apart[i, j] else ("a" if beats[i, j] else "b"),
-        }
-        for k, (i, j) in enumerate(zip(first, second, strict=True))
-    ]
-    places = _rank(cell, table, apart, beats, column.better, unit, counts)
-    return pairs, [{**about, **row} for row in places]
+    adjusted = holm(test["p"].to_numpy())
+    significant, wins = adjusted < ALPHA, column.better * test["difference"] > 0
+    beats = np.zeros((len(cell.runs), len(cell.runs)), bool)
+    beats[np.where(wins, first, second), np.where(wins, second, first)] = significant
+    about = {
+        **{"dataset": problem.dataset, "task": problem.task, "noise_std": problem.noise_std},
+        **{"problem": problem.name, "metric": column.name},
+    }
+    told = pd.DataFrame(
+        [(label, run.method, run.prior, run.name) for label, run in zip(cell.labels, cell.runs, strict=True)],
+        columns=["label", "method", "prior", "run"],
+    )
+    sides = [told.loc[side].add_suffix(of).reset_index(drop=True) for side, of in ((first, "_a"), (second, "_b"))]
+    better = np.where(significant, np.where(wins, "a", "b"), "tie")
+    pairs = pd.concat([*sides, test.assign(p_holm=adjusted, better=better)], axis=1)
+    ranks = told.join(_rank(cell, table, beats, column.better, unit, counts), how="right")
+    return tuple(pd.DataFrame(about, index=frame.index).join(frame) for frame in (pairs, ranks))
 
 
 def _rank(
-    cell: Cell,
-    table: pd.DataFrame,
-    apart: np.ndarray,
-    beats: np.ndarray,
-    better: int,
-    unit: np.ndarray,
-    counts: np.ndarray,
-) -> list[dict]:
-    """One row per run, best mean first, those that are not ranked last.
+    cell: Cell, table: pd.DataFrame, beats: np.ndarray, better: int, unit: np.ndarray, counts: np.ndarray
+) -> pd.DataFrame:
+    """One row per run, by its number, best mean first, those that are not ranked last.
 
     Args:
         cell: the cell, of R runs and n images.
         table: its scores, (n, R).
-        apart: which two runs differ significantly, (R, R).
         beats: [i, j] where i is significantly better than j, (R, R).
         better: +1 where more is better, −1 where less is.
         unit: (n,) number of each image's unit.
         counts: (resamples, units), from `draw`.
     """
-    ranked = cell.ranked(table)
+    ranked, means = cell.ranked(table), table.mean().to_numpy()
     takes = np.flatnonzero(ranked)
-    scores = table.to_numpy(np.float64)[:, takes]
-    takes, scores = (x[..., np.argsort(-better * scores.mean(axis=0), kind="stable")] for x in (takes, scores))
-    places = order_of(resampled_means(scores, unit, counts), better) if len(takes) else np.empty((1, 0))
-    among = np.ix_(takes, takes)
-    rank, marks = tied_ranks(beats[among]), letters(apart[among])
+    takes = takes[np.argsort(-better * means[takes], kind="stable")]
+    drawn = resampled_means(table.to_numpy(np.float64)[:, takes], unit, counts)
+    places = order_of(drawn, better) if len(takes) else np.empty((1, 0))
+    won = beats[np.ix_(takes, takes)]
     low, high = np.quantile(places, [0.025, 0.975], axis=0, method="inverted_cdf")
-    means, restored = table.mean().to_numpy(), table.notna().sum().to_numpy()
-    common = int(table.notna().all(axis=1).sum())
-    rows = []
-    for i in [*takes, *np.flatnonzero(~ranked)]:
-        row = {**_told(cell.runs[i], cell.labels[i]), "settings": in_words(cell.runs[i].all_settings)}
-        row |= {"n": restored[i], "images": len(cell.images), "common": common}
-        row |= {"diverged": cell.diverged[i], "mean": means[i], "letters": ""}
-        row |= dict.fromkeys(("rank", "p_best", "expected_rank", "rank_low", "rank_high"), np.nan)
-        if ranked[i]:
-            k = int(np.flatnonzero(takes == i)[0])
-            row |= {"rank": rank[k], "letters": marks[k], "p_best": (places[:, k] == 1).mean()}
-            row |= {"expected_rank": places[:, k].mean(), "rank_low": low[k], "rank_high": high[k]}
-            row |= {f"p_rank_{r}": (places[:, k] == r).mean() for r in range(1, len(takes) + 1)}
-        rows.append(row)
-    return rows
+    marks = dict(zip(takes, letters(won | won.T), strict=True))
+    every = {
+        **{"settings": [in_words(run.all_settings) for run in cell.runs]},
+        **{"n": table.notna().sum(), "images": len(cell.images), "common": int(table.notna().all(axis=1).sum())},
+        **{"diverged": cell.diverged, "mean": means, "letters": [marks.get(i, "") for i in range(len(ranked))]},
+    }
+    steady = {
+        **{"rank": 1 + won.sum(axis=0), "p_best": (places == 1).mean(axis=0)},
+        **{"expected_rank": places.mean(axis=0), "rank_low": low, "rank_high": high},
+        **{f"p_rank_{r}": (places == r).mean(axis=0) for r in range(1, len(takes) + 1)},
+    }
+    rows = pd.DataFrame(every).join(pd.DataFrame(steady, index=takes))
+    return rows.loc[[*takes, *np.flatnonzero(~ranked)]]
 
 
-def mean_ranks(found: Sequence[Cell], column: Column, by: str, resamples: int = RESAMPLES) -> list[dict]:
+def mean_ranks(found: Sequence[Cell], column: Column, by: str, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Mean rank of each variant over cells, with bounds from resampling images, jointly in cells that share them.
 
     A variant is a method with its settings, its prior and its way of computing. Compared are the variants and cells of
@@ -224,7 +191,7 @@ def mean_ranks(found: Sequence[Cell], column: Column, by: str, resamples: int = 
     """
     variants, block = _full_block(found, column.name)
     if len(variants) < 2 or len(block) < 2:
-        return []
+        return pd.DataFrame()
     seeds: dict[tuple[str, ...], int] = {}
     observed, places, lost = [], [], []
     for cell in block:
@@ -232,62 +199,44 @@ def mean_ranks(found: Sequence[Cell], column: Column, by: str, resamples: int = 
         table = cell.scores(column.name)
         valid = cell.ranked(table)[runs]
         scores = table.to_numpy(np.float64)[:, runs][:, valid]
-        unit, units = numbered(names := unit_names(cell.problem.dataset, cell.images, by))
-        same = (cell.problem.images, *sorted(set(names)))
-        counts = draw(units, resamples, seeds.setdefault(same, len(seeds)))
-        for kept, weights in ((observed, np.ones((1, units))), (places, counts)):
+        names, unit = np.unique(unit_names(cell.problem.dataset, cell.images, by), return_inverse=True)
+        counts = draw(len(names), resamples, seeds.setdefault((cell.problem.images, *names), len(seeds)))
+        for kept, weights in ((observed, np.ones((1, len(names)))), (places, counts)):
             place = np.full((len(weights), len(variants)), float(len(variants)))
             place[:, valid] = order_of(resampled_means(scores, unit, weights), column.better)
             kept.append(place)
         lost.append(~valid)
-    mean, drawn = np.mean(observed, axis=0)[0], np.mean(places, axis=0)
+    drawn = np.mean(places, axis=0)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    best = order_of(drawn, -1) == 1
-    wins = (np.array(observed)[:, 0] == 1).sum(axis=0)
     own = [block[0].runs[block[0].variants.index(variant)] for variant in variants]
-    return [
-        {
-            **{"metric": column.name, "label": variants[i], "method": own[i].method},
-            **{"settings": in_words(own[i].all_settings), "prior": own[i].prior},
-            **{"cells": len(block), "wins": wins[i]},
-            **{"diverged_cells": int(np.sum(lost, axis=0)[i]), "mean_rank": mean[i], "low": low[i], "high": high[i]},
-            "p_best": best[:, i].mean(),
-        }
-        for i in np.argsort(mean, kind="stable")
-    ]
+    rows = {
+        **{"metric": column.name, "label": variants, "method": [run.method for run in own]},
+        **{"settings": [in_words(run.all_settings) for run in own], "prior": [run.prior for run in own]},
+        **{"cells": len(block), "wins": (np.array(observed)[:, 0] == 1).sum(axis=0)},
+        **{"diverged_cells": np.sum(lost, axis=0), "mean_rank": np.mean(observed, axis=0)[0]},
+        **{"low": low, "high": high, "p_best": (order_of(drawn, -1) == 1).mean(axis=0)},
+    }
+    return pd.DataFrame(rows).sort_values("mean_rank", kind="stable")
 
 
 def _full_block(found: Sequence[Cell], metric: str) -> tuple[list[str], list[Cell]]:
     """The largest set of variants and cells in which every variant ran once in every cell.
 
-    A run counts in a cell where it was scored on the cell's images, diverged or not. Candidates are the sets of cells
-    of single variants.
+    A run counts in a cell where it was scored on the cell's images, diverged or not, and all runs were scored alike.
+    Candidates are the sets of cells of single variants.
     """
     places: dict[str, tuple] = {}
     where: dict[str, set[int]] = {}
     for c, cell in enumerate(found):
-        images, comparable = {*cell.images}, not _computed_otherwise(cell, metric)
         for run, variant in zip(cell.runs, cell.variants, strict=True):
             places.setdefault(variant, (run.card.place, variant))
             own = where.setdefault(variant, set())
-            whole = metric in run.images and images <= {*run.images["image_id"]}
-            if comparable and whole and cell.variants.count(variant) == 1:
+            whole = metric in run.images and {*cell.images} <= {*run.images["image_id"]}
+            if metric not in cell.unlike and whole and cell.variants.count(variant) == 1:
                 own.add(c)
     best = max(where.values(), key=lambda own: (len(own) * sum(own <= other for other in where.values()), len(own)))
     variants = sorted((name for name, own in where.items() if best and best <= own), key=places.__getitem__)
     return variants, [found[c] for c in sorted(best)]
-
-
-def _computed_otherwise(cell: Cell, metric: str) -> str:
-    """A line where the runs of a cell computed a metric of their own with different settings; else empty."""
-    forms = {
-        json.dumps(said.get("form"), sort_keys=True)
-        for run in cell.runs
-        for said in run.columns
-        if isinstance(said, Mapping) and said.get("name") == metric
-    }
-    several = f"{cell.heading}: the runs computed {metric} with different settings, so it is not compared"
-    return several if len(forms) > 1 else ""
 
 
 def _left_out(cell: Cell) -> list[str]:
@@ -303,14 +252,11 @@ def _left_out(cell: Cell) -> list[str]:
     ]
 
 
-def _not_ranked(found: Sequence[Cell], metric: str) -> list[str]:
+def _not_ranked(cell: Cell, metric: str) -> list[str]:
     """A line for each run that takes no part in the ranks of its cell."""
     lines = []
-    for cell in found:
-        ranked = cell.ranked(cell.scores(metric))
-        for run, label, lost, takes in zip(cell.runs, cell.labels, cell.diverged, ranked, strict=True):
-            if not takes:
-                absent = len({*cell.images} - {*run.images["image_id"]})
-                why = f"{absent} of {len(cell.images)} images not finished" if absent else f"no {metric}"
-                lines.append(f"{cell.heading}: {label} is not ranked, {f'{lost} diverged' if lost else why}")
+    for i in np.flatnonzero(~cell.ranked(cell.scores(metric))):
+        absent, lost = len({*cell.images} - {*cell.runs[i].images["image_id"]}), cell.diverged[i]
+        why = f"{absent} of {len(cell.images)} images not finished" if absent else f"no {metric}"
+        lines.append(f"{cell.heading}: {cell.labels[i]} is not ranked, {f'{lost} diverged' if lost else why}")
     return lines

@@ -8,31 +8,13 @@ sequentially rejective multiple test procedure" (1979).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 
 CHUNK = 2**21
 """About how many numbers one array of the bootstrap may hold."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """What resampling says about P mean differences; each array (P,).
-
-    Attributes:
-        n: images that count.
-        mean: mean difference over them.
-        low, high: bounds; NaN where fewer than two units count, infinite where too few of them do to bound anything.
-        p: two-sided p-value of "no difference", at least 1/(resamples + 1).
-    """
-
-    n: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    p: np.ndarray
 
 
 @lru_cache(maxsize=8)
@@ -49,7 +31,9 @@ def unit_sums(values: np.ndarray, unit: np.ndarray, units: int) -> np.ndarray:
     return (unit == np.arange(units)[:, None]).astype(np.float64) @ values
 
 
-def paired_bootstrap(differences: np.ndarray, unit: np.ndarray, counts: np.ndarray, level: float = 0.95) -> Pairs:
+def paired_bootstrap(
+    differences: np.ndarray, unit: np.ndarray, counts: np.ndarray, level: float = 0.95
+) -> pd.DataFrame:
     """Test P mean differences against zero.
 
     t = mean / standard error is compared with t* = (mean* − mean) / error* of the resamples, by absolute value; the
@@ -61,18 +45,20 @@ def paired_bootstrap(differences: np.ndarray, unit: np.ndarray, counts: np.ndarr
         unit: (n,) number of each image's unit.
         counts: (resamples, units), from `draw`.
         level: nominal coverage.
+
+    Returns:
+        P rows: `n` images and `units` that count; `difference`, their mean; its bounds `low` and `high`, NaN where
+        fewer than two units count, infinite where too few of them do to bound anything; and `p`, the two-sided p-value
+        of "no difference", at least 1/(resamples + 1).
     """
     width = max(1, CHUNK // len(counts))
-    blocks = [differences[:, start : start + width] for start in range(0, differences.shape[1], width)]
-    parts = [_paired_bootstrap(block, unit, counts, level) for block in blocks]
-    return Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
-def _paired_bootstrap(differences: np.ndarray, unit: np.ndarray, counts: np.ndarray, level: float) -> tuple:
+    if differences.shape[1] > width:
+        pieces = np.split(differences, range(width, differences.shape[1], width), axis=1)
+        return pd.concat([paired_bootstrap(piece, unit, counts, level) for piece in pieces], ignore_index=True)
     used = np.isfinite(differences)
     size = unit_sums(used.astype(np.float64), unit, counts.shape[1])
     total = unit_sums(np.where(used, differences, 0.0), unit, counts.shape[1])
-    n = size.sum(axis=0)
+    n, units = size.sum(axis=0), (size > 0).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = total.sum(axis=0) / n
         residual = total - mean * size
@@ -84,13 +70,12 @@ def _paired_bootstrap(differences: np.ndarray, unit: np.ndarray, counts: np.ndar
         t_star = np.abs(shift) / errors
         t_star[(shift == 0) & (errors == 0)] = 0.0
     t_star[np.isnan(t_star)] = np.inf
-    place = int(np.ceil(level * (len(counts) + 1))) - 1
-    bound = np.partition(t_star, min(place, len(counts) - 1), axis=0)[min(place, len(counts) - 1)]
+    place = min(int(np.ceil(level * (len(counts) + 1))), len(counts)) - 1
+    bound = np.partition(t_star, place, axis=0)[place]
     p = (1 + (t_star >= t * (1 - 1e-9)).sum(axis=0)) / (len(counts) + 1)
     half = np.where(error[0] == 0, 0.0, bound * np.where(error[0] == 0, 1.0, error[0]))
-    few = (size > 0).sum(axis=0) < 2
-    low, high, p = (np.where(few, np.nan, values) for values in (mean - half, mean + half, p))
-    return n.astype(int), mean, low, high, p
+    low, high, p = (np.where(units < 2, np.nan, values) for values in (mean - half, mean + half, p))
+    return pd.DataFrame({"n": n.astype(int), "units": units, "difference": mean, "low": low, "high": high, "p": p})
 
 
 def _shift_and_error(counts: np.ndarray, residual: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from string import ascii_lowercase
 
 import numpy as np
+from scipy.stats import rankdata
 
 from vml_bench.analysis.comparison.paired import unit_sums
 
@@ -23,16 +24,7 @@ def order_of(means: np.ndarray, better: int) -> np.ndarray:
         means: (..., M).
         better: +1 where more is better, −1 where less is.
     """
-    merit = better * np.round(means, 10)
-    return 1 + sum((merit[..., j, None] > merit).astype(np.int32) for j in range(means.shape[-1]))
-
-
-def tied_ranks(beats: np.ndarray) -> np.ndarray:
-    """1 + the number of methods that are significantly better: beats (M, M), beats[i, j] where i beats j -> (M,).
-
-    Methods of which none is beaten share rank 1, whatever their means.
-    """
-    return 1 + beats.sum(axis=0)
+    return rankdata(-better * np.round(means, 10), method="min", axis=-1).astype(int)
 
 
 def letters(apart: np.ndarray) -> list[str]:

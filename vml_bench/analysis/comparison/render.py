@@ -16,6 +16,7 @@ from vml_bench.errors import InputError
 from vml_bench.text import MISSING, aligned, bounds, escape_markdown, escape_terminal, markdown, write_files
 
 HEADINGS = ["rank", "method", "n", "mean", "behind the best", "p (Holm)", "alike", "best in", "rank when redrawn"]
+OVERALL_HEADINGS = ["method", "mean rank", "best mean", "lowest in"]
 DRAWN = {
     "image": "image",
     "photograph": "photograph, with all of its crops (they are not independent)",
@@ -40,19 +41,24 @@ def explanation(comparison: Comparison) -> list[str]:
 
 @dataclass(frozen=True)
 class Table:
-    """The runs of one problem by one metric.
+    """The runs of one problem by one metric, or their mean ranks over problems.
 
     Attributes:
-        title: the task, and what tells its problem from others.
-        noise_std: σ_y, images in [-1, 1].
+        title: the task, what tells its problem from others, and σ_y; or what it is over.
         notes: how many images it rests on, and whether priors differ.
-        rows: text under `HEADINGS`, best mean first.
+        headings: "method" is one of them.
+        rows: text under `headings`, best first.
     """
 
-    title: str
-    noise_std: float
+    title: tuple[str, ...]
     notes: list[str]
+    headings: list[str]
     rows: list[list[str]]
+
+    @property
+    def names(self) -> int:
+        """The number of the column of names."""
+        return self.headings.index("method")
 
 
 def tables(comparison: Comparison, column: Column) -> Iterator[Table]:
@@ -61,12 +67,12 @@ def tables(comparison: Comparison, column: Column) -> Iterator[Table]:
     pairs = comparison.pairs[comparison.pairs["metric"] == column.name]
     for (task, noise_std, problem), ranks in of_metric.groupby(["task", "noise_std", "problem"], sort=False):
         among = pairs[(pairs["task"] == task) & (pairs["problem"] == problem)]
-        ranks = ranks.reset_index(drop=True)
-        shared = ranks["rank"].duplicated(keep=False)
+        best, shared = ranks["label"].iloc[0], ranks["rank"].duplicated(keep=False)
         rows = [
-            _cells(row, shared[i], _behind(row, ranks.loc[0], among, column), column) for i, row in ranks.iterrows()
+            _cells(row, shared[i], _behind(row["label"], best, among, column), column) for i, row in ranks.iterrows()
         ]
-        yield Table(comparison.titles[task, problem], float(noise_std), [*_basis(ranks), *_priors(ranks)], rows)
+        title = (comparison.titles[task, problem], f"σ_y = {noise_std:g}")
+        yield Table(title, [*_basis(ranks), *_priors(ranks)], HEADINGS, rows)
 
 
 def _basis(ranks: pd.DataFrame) -> list[str]:
@@ -95,23 +101,22 @@ def _cells(row: pd.Series, shared: bool, behind: tuple[str, str], column: Column
     return [f"{row['rank']:.0f}" + "=" * bool(shared), *about, row["letters"], f"{100 * row['p_best']:.0f} %", redrawn]
 
 
-def _behind(row: pd.Series, best: pd.Series, pairs: pd.DataFrame, column: Column) -> tuple[str, str]:
-    """This run's mean less the best one's, with its bounds, and Holm's p; nothing for the best itself."""
-    for sign, this, other in ((1, "a", "b"), (-1, "b", "a")):
-        found = pairs[(pairs[f"label_{this}"] == row["label"]) & (pairs[f"label_{other}"] == best["label"])]
-        for _, pair in found.iterrows():
-            low, high = sorted((sign * pair["low"], sign * pair["high"]))
-            difference = printed(sign * pair["difference"], column)
-            interval = bounds(low, high, column.digits, column.significant)
-            p = MISSING if pd.isna(pair["p_holm"]) else f"{pair['p_holm']:.3f}" if pair["p_holm"] >= 0.001 else "<0.001"
-            return f"{difference} {interval}".strip(), p
-    return "", ""
+def _behind(label: str, best: str, pairs: pd.DataFrame, column: Column) -> tuple[str, str]:
+    """A run's mean less the best one's, with its bounds, and Holm's p; nothing for the best itself."""
+    pair = pairs[pairs["label_a"].isin((label, best)) & pairs["label_b"].isin((label, best))].squeeze()
+    if pair.empty:
+        return "", ""
+    sign = 1 if pair["label_a"] == label else -1
+    low, high = sorted((sign * pair["low"], sign * pair["high"]))
+    interval = bounds(low, high, column.digits, column.significant)
+    p = MISSING if pd.isna(pair["p_holm"]) else f"{pair['p_holm']:.3f}" if pair["p_holm"] >= 0.001 else "<0.001"
+    return f"{printed(sign * pair['difference'], column)} {interval}".strip(), p
 
 
-def overall(comparison: Comparison, column: Column) -> tuple[list[str], list[list[str]]]:
-    """Notes, and rows of label, mean rank with bounds, problems won, share of resamples with the lowest mean rank."""
+def overall(comparison: Comparison, column: Column) -> Iterator[Table]:
+    """A table of mean ranks over problems, where there are several."""
     if comparison.overall.empty:
-        return [], []
+        return
     ranks = comparison.overall[comparison.overall["metric"] == column.name]
     rows = [
         [
@@ -122,10 +127,8 @@ def overall(comparison: Comparison, column: Column) -> tuple[list[str], list[lis
         ]
         for _, row in ranks.iterrows()
     ]
-    return _priors(ranks), rows
-
-
-OVERALL_HEADINGS = ["method", "mean rank", "best mean", "lowest in"]
+    if rows:
+        yield Table(("mean rank over problems",), _priors(ranks), OVERALL_HEADINGS, rows)
 
 
 def format_comparison(comparison: Comparison, metric: str) -> str:
@@ -138,15 +141,10 @@ def format_comparison(comparison: Comparison, metric: str) -> str:
         raise InputError(f"'{comparison.dataset}' has no {metric}", f"choose among {', '.join(comparison.columns)}")
     column = comparison.columns[metric]
     parts = []
-    for table in tables(comparison, column):
-        heading = f"{comparison.dataset} · {table.title} · σ_y = {table.noise_std:g} · {column.title}"
-        lines = map(escape_terminal, (heading, *table.notes))
-        parts.append("\n".join([*lines, *aligned([HEADINGS, *table.rows], left=[1], rule=True)]))
-    notes, rows = overall(comparison, column)
-    if rows:
-        heading = f"{comparison.dataset} · mean rank over problems · {column.title}"
-        lines = map(escape_terminal, (heading, *notes))
-        parts.append("\n".join([*lines, *aligned([OVERALL_HEADINGS, *rows], left=[0], rule=True)]))
+    for table in (*tables(comparison, column), *overall(comparison, column)):
+        above = (" · ".join([comparison.dataset, *table.title, column.title]), *table.notes)
+        lines = aligned([table.headings, *table.rows], left=[table.names], rule=True)
+        parts.append("\n".join([*map(escape_terminal, above), *lines]))
     return "\n\n".join([*parts, "\n".join(explanation(comparison))])
 
 
@@ -155,33 +153,29 @@ def to_markdown(comparison: Comparison) -> str:
     lines = [f"# Comparison: {escape_markdown(comparison.dataset)}", ""]
     lines += [f"- {line}" for line in explanation(comparison)]
     lines += [f"- Note: {escape_markdown(note)}" for note in comparison.notes]
-    for column in comparison.columns.values():
-        notes, rows = overall(comparison, column)
-        if rows:
-            lines += ["", f"## Mean rank over problems by {_title(column)}", ""]
-            lines += _sentences(notes)
-            lines += _markdown(OVERALL_HEADINGS, rows, left=0)
+    columns = comparison.columns.values()
+    for column in columns:
+        for table in overall(comparison, column):
+            lines += _section(f"Mean rank over problems by {_title(column)}", table)
             lines += ["", "Bounds: other images, the same problems. †: took the last place where it diverged."]
-    for column in comparison.columns.values():
+    for column in columns:
         for table in tables(comparison, column):
-            lines += ["", f"## {escape_markdown(table.title)}, σ_y = {table.noise_std:g}: {_title(column)}", ""]
-            lines += _sentences(table.notes)
-            lines += _markdown(HEADINGS, table.rows, left=1)
+            lines += _section(
+                f"{', '.join((escape_markdown(table.title[0]), *table.title[1:]))}: {_title(column)}", table
+            )
     return "\n".join(lines) + "\n"
-
-
-def _sentences(notes: list[str]) -> list[str]:
-    return [line for note in notes for line in (f"{escape_markdown(note[:1].upper() + note[1:])}.", "")]
 
 
 def _title(column: Column) -> str:
     return f"{escape_markdown(column.title)} {ARROWS[column.better]}"
 
 
-def _markdown(headings: list[str], rows: list[list[str]], left: int) -> list[str]:
-    """A table whose column flush left is of names."""
-    rows = [[*row[:left], escape_markdown(row[left]), *row[left + 1 :]] for row in rows]
-    return markdown(headings, rows, left=[left])
+def _section(heading: str, table: Table) -> list[str]:
+    """A heading that is Markdown already, the notes as sentences, and the table."""
+    notes = [f"{escape_markdown(note[:1].upper() + note[1:])}." for note in table.notes]
+    rows = [[escape_markdown(cell) if i == table.names else cell for i, cell in enumerate(row)] for row in table.rows]
+    above = [line for text in (f"## {heading}", *notes) for line in ("", text)]
+    return [*above, "", *markdown(table.headings, rows, left=[table.names])]
 
 
 def write(comparison: Comparison, folder: str | Path) -> list[Path]:
@@ -193,10 +187,6 @@ def write(comparison: Comparison, folder: str | Path) -> list[Path]:
     Returns:
         The four paths.
     """
-    contents = {
-        "comparison.csv": comparison.pairs.to_csv(index=False, lineterminator="\n"),
-        "ranks.csv": comparison.ranks.to_csv(index=False, lineterminator="\n"),
-        "mean_ranks.csv": comparison.overall.to_csv(index=False, lineterminator="\n"),
-        "comparison.md": to_markdown(comparison),
-    }
-    return write_files(folder, contents)
+    frames = {"comparison": comparison.pairs, "ranks": comparison.ranks, "mean_ranks": comparison.overall}
+    contents = {f"{name}.csv": frame.to_csv(index=False, lineterminator="\n") for name, frame in frames.items()}
+    return write_files(folder, contents | {"comparison.md": to_markdown(comparison)})

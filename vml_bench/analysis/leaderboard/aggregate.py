@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import warnings as python_warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vml_bench.analysis.leaderboard.cache import Finished, RowCache
+from vml_bench.analysis.leaderboard.cache import Finished, digest, kept_rows
 from vml_bench.analysis.leaderboard.intervals import bootstrap_intervals, scene_interval
 from vml_bench.cards import cards
 from vml_bench.columns import BY_NAME, DISTANCES, KEYS, ORACLE, Column, columns_of, with_bounds
 from vml_bench.identity import in_words
 from vml_bench.metrics.frechet import frechet_distance, frechet_interval, kernel_distance
-from vml_bench.store import layout
-from vml_bench.store.features import Extract, Features, Originals, complete_features
+from vml_bench.store.features import Extract, Features, complete_features, read_originals
 from vml_bench.store.labels import differences, labels
-from vml_bench.store.runs import UNREADABLE, Run, by_problem, each, hidden, left_out, no_run, open_run, select_runs
+from vml_bench.store.runs import Problem, Run, by_problem, each, read_runs, select_runs
 
 KERNEL = ("kid", "kd_alex")
 """The columns of distances that are kernel distances; the others are Fréchet distances."""
@@ -59,26 +55,13 @@ def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tup
     Raises:
         InputError: there is no readable run, or every run is synthetic and those were not asked for.
     """
-    found, unreadable, synthetics = [], [], 0
-    references: dict[Path, Originals] = {}
-    with RowCache(results_dir, dataset) as cache:
-        for folder in layout.run_folders(results_dir, dataset):
-            try:
-                run = open_run(folder)
-                if run.synthetic and not synthetic:
-                    synthetics += 1
-                    continue
-                reference = references.setdefault(run.originals, Originals(run.originals))
-                found.append((run, cache.row(folder, run.originals, partial(finish, replace(run), reference))))
-            except UNREADABLE as error:
-                unreadable.append(left_out(folder, error))
-    if not found and not synthetics:
-        raise no_run(results_dir, dataset, unreadable)
-    warnings = unreadable + hidden(dataset, synthetics, len(found))
-    found.sort(key=lambda pair: pair[0].place)
+    originals = cache(read_originals)
+    with kept_rows(results_dir, dataset) as kept:
+        found, warnings = read_runs(
+            results_dir, dataset, synthetic, lambda run: kept(run, lambda run: finish(run, originals))
+        )
     warnings += dict.fromkeys(line for _, one in found for line in one.warnings)
-    warnings += _unlike_images(found)
-    warnings += _unlike_metrics(found)
+    warnings += _unlike(found)
     frame = _frame([run for run, _ in found], [one.row for _, one in found])
     frame.attrs |= {"dataset": dataset, "warnings": warnings}
     return frame, warnings
@@ -105,15 +88,12 @@ def _frame(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return frame
 
 
-def finish(run: Run, originals: Originals) -> Finished:
-    """Compute what a leaderboard takes from a run."""
-    warnings: list[str] = []
-    reference = originals.features if run.features.vectors else Features({})
-    if run.features.vectors and originals.problem:
-        warnings.append(originals.problem)
+def finish(run: Run, originals: Callable[[Path], tuple[Features, str]]) -> Finished:
+    """Compute what a leaderboard takes from a run; its originals' features are read where it has features itself."""
+    reference, problem = originals(run.originals) if run.features.vectors else (Features({}), "")
+    warnings = [problem] if problem else []
     row = leaderboard_row(run, reference, warnings)
-    images = hashlib.sha256("\0".join(sorted(run.images["image_id"].tolist())).encode()).hexdigest()
-    return Finished(row, images, tuple(warnings))
+    return Finished(row, digest(sorted(run.images["image_id"].tolist())), warnings)
 
 
 def store_features(
@@ -139,27 +119,19 @@ def store_features(
 def leaderboard_row(run: Run, reference: Features, warnings: list[str]) -> dict[str, Any]:
     """One run as a row of the leaderboard, by column; adds to `warnings` what a reader must know."""
     good = run.good
-    if missing := len(set(run.expected) - set(run.images["image_id"].tolist())):
-        warnings.append(f"{run.label} is unfinished: {missing} of {len(run.expected)} images are still to come")
-    by_scene = "scene" in good
-    columns = [column for column in columns_of(run.columns).values() if not column.features]
-    measured = {column.name: NOTHING for column in columns if run.exact or not column.exact}
-    measured |= _averages(good, [c for c in columns if not c.scenes and (run.exact or not c.exact)], by_scene)
+    if missing := len(set(run.asked) - set(run.images["image_id"].tolist())):
+        warnings.append(f"{run.label} is unfinished: {missing} of {len(run.asked)} images are still to come")
+    columns = [c for c in columns_of(run.columns).values() if not c.features and (run.exact or not c.exact)]
+    measured = dict.fromkeys((column.name for column in columns), NOTHING)
+    measured |= _averages(good, [column for column in columns if not column.scenes], by_scene="scene" in good)
     if run.exact:
         measured |= _averages(_current_scenes(run, warnings), [column for column in columns if column.scenes])
     for column in DISTANCES:
         measured[column.name] = _distance(run, column.name, column.features, reference, warnings)
     row: dict[str, Any] = {
-        "dataset": run.dataset,
-        "task": run.task,
-        "noise_std": run.noise_std,
-        "problem": run.problem.name,
-        "prior": run.prior,
-        "method": run.method,
-        "settings": in_words(run.all_settings),
-        "run": run.name,
-        "n": len(run.images),
-        "diverged": len(run.images) - len(good),
+        **{"dataset": run.dataset, "task": run.task, "noise_std": run.noise_std, "problem": run.problem.name},
+        **{"prior": run.prior, "method": run.method, "settings": in_words(run.all_settings), "run": run.name},
+        **{"n": len(run.images), "diverged": len(run.images) - len(good)},
     }
     for name, values in measured.items():
         row.update(zip(with_bounds(name), values, strict=True))
@@ -173,17 +145,16 @@ def _averages(
     columns = [column for column in columns if column.name in table]
     if table.empty or not columns:
         return {}
-    values = np.stack([pd.to_numeric(table[c.name], errors="coerce").to_numpy(np.float64) for c in columns])
-    centres = [
-        np.median(own) if c.statistic == "median" else own.mean() for c, own in zip(columns, values, strict=True)
-    ]
+    values = [pd.to_numeric(table[column.name], errors="coerce").to_numpy(np.float64) for column in columns]
     if by_scene:
         scenes = table["scene"].to_numpy()
-        bounds = [scene_interval(own, scenes, c.statistic) for c, own in zip(columns, values, strict=True)]
+        bounds = [scene_interval(own, scenes, column.statistic) for column, own in zip(columns, values, strict=True)]
     else:
-        bounds = bootstrap_intervals(values.T).tolist()
-    found = zip(columns, centres, bounds, strict=True)
-    return {column.name: (float(centre), *interval) for column, centre, interval in found}
+        bounds = bootstrap_intervals(np.stack(values).T).tolist()
+    return {
+        column.name: (float(np.median(own) if column.statistic == "median" else own.mean()), *interval)
+        for column, own, interval in zip(columns, values, bounds, strict=True)
+    }
 
 
 def _current_scenes(run: Run, warnings: list[str]) -> pd.DataFrame:
@@ -204,47 +175,41 @@ def _distance(
     ids = sorted(run.good["image_id"].tolist())
     if missing := {*run.features.missing(network, ids), *reference.missing(network, ids)}:
         warnings.append(f"{run.label}: {name} is left out, features of {len(missing)} images are missing")
-        return NOTHING
-    if not ids:
+    if missing or not ids:
         return NOTHING
     restored, originals = run.features.rows(network, ids), reference.rows(network, ids)
     if name in KERNEL:
         return float(kernel_distance(restored, originals)), *NOTHING[1:]
-    with python_warnings.catch_warnings(record=True) as caught:
-        python_warnings.simplefilter("always", RuntimeWarning)
-        distance = frechet_distance(restored, originals)
-    warnings.extend(f"{run.label}: {warning.message}" for warning in caught)
-    return distance, *frechet_interval(restored, originals)
+    return frechet_distance(restored, originals), *frechet_interval(restored, originals)
 
 
-def _unlike_images(found: Iterable[tuple[Run, Finished]]) -> list[str]:
-    """A line for each problem whose runs were not scored on the same images."""
-    cells: dict[Any, set[str]] = {}
+def unlike_metrics(runs: Iterable[Run]) -> list[str]:
+    """Names of metrics of one's own that runs of one problem computed with different settings."""
+    forms: dict[str, set[str]] = {}
+    for said in (said for run in runs for said in run.columns if isinstance(said, Mapping)):
+        forms.setdefault(str(said.get("name")), set()).add(json.dumps(said.get("form"), sort_keys=True))
+    return [name for name, known in forms.items() if len(known) > 1 and name not in BY_NAME]
+
+
+def _unlike(found: Iterable[tuple[Run, Finished]]) -> list[str]:
+    """What does not compare within a problem: a line for each.
+
+    Images: the runs were not scored on the same ones. Metrics of one's own: the runs computed one differently; it is
+    taken out of their rows.
+    """
+    problems: dict[Problem, list[tuple[Run, Finished]]] = {}
     for run, one in found:
-        cells.setdefault(run.problem, set()).add(one.images)
-    return [
-        f"{problem.task} at noise_std {problem.noise_std:g}: the runs were scored on different images, so their rows "
-        "do not compare; those of fewer images than others are marked and never best"
-        for problem, sets in cells.items()
-        if len(sets) > 1
-    ]
-
-
-def _unlike_metrics(found: Iterable[tuple[Run, Finished]]) -> list[str]:
-    """Take a metric of one's own out of a problem whose runs computed it differently; returns a line for each."""
-    forms: dict[tuple[Any, str], list[tuple[str, Finished]]] = {}
-    for run, one in found:
-        for said in run.columns:
-            name = str(said.get("name")) if isinstance(said, Mapping) else ""
-            if one.row.get(name) == one.row.get(name) and name in one.row and name not in BY_NAME:
-                forms.setdefault((run.problem, name), []).append((json.dumps(said.get("form"), sort_keys=True), one))
+        problems.setdefault(run.problem, []).append((run, one))
     warnings = []
-    for (problem, name), known in forms.items():
-        if len({form for form, _ in known}) > 1:
+    for problem, members in problems.items():
+        where = f"{problem.task} at noise_std {problem.noise_std:g}"
+        if len({one.images for _, one in members}) > 1:
             warnings.append(
-                f"{problem.task} at noise_std {problem.noise_std:g}: {name} is left out, the runs computed it "
-                "with different settings"
+                f"{where}: the runs were scored on different images, so their rows do not compare; those of fewer "
+                "images than others are marked and never best"
             )
-            for _, one in known:
+        for name in unlike_metrics(run for run, _ in members):
+            warnings.append(f"{where}: {name} is left out, the runs computed it with different settings")
+            for _, one in members:
                 one.row.update(zip(with_bounds(name), NOTHING, strict=True))
     return warnings

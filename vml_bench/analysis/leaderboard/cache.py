@@ -1,9 +1,9 @@
 """Finished rows of a leaderboard, kept by the content they were made from: only what changed is computed again.
 
-results/.cache/<dataset>.rows holds one line per run: a digest of the rest of the line, then JSON. What is damaged, out
-of date or cannot be written is treated as absent; deleting the folder costs time and nothing else. The rows are JSON in
-one file, not joblib.Memory's pickles in two files per run: results are handed around, reading a pickle runs what it
-says, and 1,000 kept rows come back three times faster.
+results/.cache/<dataset>.rows holds a digest and, on the next line, JSON. What is damaged, out of date or cannot be
+written is treated as absent; deleting the folder costs time and nothing else. The rows are JSON in one file, not
+joblib.Memory's pickles in two files per run: results are handed around, reading a pickle runs what it says, and 1,000
+kept rows come back three times faster.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,12 @@ import pandas as pd
 import scipy
 
 from vml_bench.configuration import PACKAGE
-from vml_bench.files import replacing, sha256
-from vml_bench.store import layout, parts
+from vml_bench.files import sha256
+from vml_bench.store import layout
 from vml_bench.store.features import feature_files
+from vml_bench.store.parts import table
+from vml_bench.store.runs import Run
+from vml_bench.text import write_files
 
 MODULES = (
     *("analysis.leaderboard.aggregate", "analysis.leaderboard.intervals", "columns", "identity", "metrics.frechet"),
@@ -45,92 +48,65 @@ class Finished:
 
     row: dict[str, Any]
     images: str
-    warnings: tuple[str, ...]
+    warnings: list[str]
+
+
+def digest(lines: Iterable[str]) -> str:
+    """Digest of lines of text."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def digest_of(files: Iterable[Path]) -> str:
     """Digest of files by name and content. Raises OSError where one cannot be read."""
-    return _digest(*(f"{file.name} {sha256(file)}" for file in files))
+    return digest(f"{file.name} {sha256(file)}" for file in files)
 
 
-@lru_cache(maxsize=1)
+@cache
 def code_version() -> str:
     """Digest of the code that makes rows, and the versions of what it computes with."""
     files = [PACKAGE.joinpath(*name.split(".")).with_suffix(".py") for name in MODULES]
-    return _digest(np.__version__, pd.__version__, scipy.__version__, *map(sha256, files))
+    return digest([np.__version__, pd.__version__, scipy.__version__, *map(sha256, files)])
 
 
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+@contextmanager
+def kept_rows(results_dir: str | Path, dataset: str) -> Iterator[Callable[[Run, Callable[[Run], Finished]], Finished]]:
+    """Yields what gives the row of a run: as it was kept, or finished now by the function that it is given.
 
-
-class RowCache:
-    """Finished rows of one data set. A row is on disk as soon as it is finished; rows not asked for are forgotten.
+    Rows are written when the block ends, by an error too. If it ends well, rows that were not asked for are forgotten.
 
     Args:
         results_dir: the results folder.
         dataset: name under which the runs are filed.
     """
+    file = Path(results_dir, ".cache", f"{dataset}.rows")
+    known: dict[str, Finished] = {}
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        said, content = file.read_text().split("\n", 1)
+        if said == digest([content]):
+            known = {key: Finished(*fields) for key, fields in json.loads(content).items()}
+    used: dict[str, Finished] = {}
+    of_originals = cache(lambda folder: digest_of(feature_files(folder)))
 
-    def __init__(self, results_dir: str | Path, dataset: str) -> None:
-        self._file = Path(results_dir, ".cache", f"{dataset}.rows")
-        self._known = dict(_rows(self._file))
-        self._used: dict[str, Finished] = {}
-        self._originals: dict[Path, str] = {}
-
-    def __enter__(self) -> RowCache:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if error[0] is None and not self._known.keys() <= self._used.keys():
-            with suppress(OSError), replacing(self._file) as partial:
-                partial.write_bytes(b"".join(_line(key, row) for key, row in self._used.items()))
-
-    def row(self, folder: Path, originals: Path, finish: Callable[[], Finished]) -> Finished:
-        """The row of a run: as it was kept, or finished now and kept."""
+    def row(run: Run, finish: Callable[[Run], Finished]) -> Finished:
+        tables = [run.folder / layout.CONFIG, run.folder / layout.RECORD, table(run.folder), run.folder / layout.SCENES]
+        features = feature_files(run.folder)
         try:
-            key = self._fingerprint(folder, originals)
+            files = digest_of([*filter(Path.is_file, tables), *features])
+            key = digest(
+                [code_version(), *run.folder.parts[-3:], files, of_originals(run.originals) if features else ""]
+            )
         except OSError:  # a file cannot be read, so nothing tells whether the row is still right
-            return finish()
-        row = self._known.get(key)
-        if row is None:
-            row = finish()
+            return finish(run)
+        used[key] = known.get(key) or finish(run)
+        return used[key]
+
+    kept = known
+    try:
+        yield row
+        kept = {}
+    finally:
+        kept = kept | used
+        if kept.keys() != known.keys():
+            content = json.dumps({key: astuple(finished) for key, finished in kept.items()})
             with suppress(OSError):
-                self._append(_line(key, row))
-        self._used[key] = row
-        return row
-
-    def _fingerprint(self, folder: Path, originals: Path) -> str:
-        """Digest of what a row is made from: the run's files, the originals' features if it has features, the code."""
-        tables = [folder / layout.CONFIG, folder / layout.RECORD, parts.table(folder), folder / layout.SCENES]
-        own = feature_files(folder)
-        files = digest_of([*(file for file in tables if file.is_file()), *own])
-        if own and originals not in self._originals:
-            self._originals[originals] = digest_of(feature_files(originals))
-        return _digest(code_version(), "/".join(folder.parts[-3:]), files, self._originals[originals] if own else "")
-
-    def _append(self, line: bytes) -> None:
-        if not self._file.parent.is_dir():
-            with replacing(self._file.with_name(".gitignore")) as partial:
-                partial.write_text("*\n")
-        with open(self._file, "ab") as file:
-            file.write(line)
-
-
-def _line(key: str, row: Finished) -> bytes:
-    """A line of the file; the line break comes first and ends what a stopped process may have left."""
-    content = json.dumps([key, row.row, row.images, row.warnings]).encode()
-    return b"\n" + hashlib.sha256(content).hexdigest().encode() + b" " + content
-
-
-def _rows(file: Path) -> Iterator[tuple[str, Finished]]:
-    """The rows of a file whose lines are whole, by fingerprint."""
-    lines: list[bytes] = []
-    with suppress(OSError):
-        lines = file.read_bytes().split(b"\n")
-    for line in lines:
-        digest, _, content = line.partition(b" ")
-        if content and hashlib.sha256(content).hexdigest().encode() == digest:
-            with suppress(ValueError, TypeError):
-                key, row, images, warnings = json.loads(content)
-                yield key, Finished(dict(row), images, tuple(warnings))
+                write_files(file.parent, {".gitignore": "*\n", file.name: f"{digest([content])}\n{content}"})

@@ -106,21 +106,12 @@ def scene_interval(
         return float("nan"), float("nan")
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    groups = [values[index == k] for k in range(len(names))]
-    table = np.full((len(groups), max(map(len, groups))), np.nan)
-    for row, group in zip(table, groups, strict=True):
-        row[: len(group)] = group
-    drawn = np.random.default_rng(SEED).integers(len(groups), size=(RESAMPLES, len(groups)))
-    pick = np.nanmedian if statistic == "median" else np.nanmean
-    if not np.isnan(table).any():
-        pick = np.median if statistic == "median" else np.mean
-    estimates = np.concatenate(
-        [pick(table[rows].reshape(len(rows), -1), axis=1) for rows in _pieces(drawn, table.size)]
-    )
+    table = np.full((len(names), np.bincount(index).max()), np.nan)
+    for k, row in enumerate(table):
+        row[: (index == k).sum()] = values[index == k]
+    pick = getattr(np, f"nan{statistic}" if np.isnan(table).any() else statistic)
+    drawn = np.random.default_rng(SEED).integers(len(names), size=(RESAMPLES, len(names)))
+    pieces = np.array_split(drawn, -(-drawn.size * table.shape[1] // CHUNK))
+    estimates = np.concatenate([pick(table[rows].reshape(len(rows), -1), axis=1) for rows in pieces])
     low, high = np.quantile(estimates, ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
-
-
-def _pieces(drawn: np.ndarray, size: int) -> list[np.ndarray]:
-    """The resamples in pieces that pick at most `CHUNK` numbers from a table of `size`."""
-    return np.array_split(drawn, max(1, -(-len(drawn) * size // CHUNK)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from itertools import compress
 
 import pandas as pd
 
-from vml_bench.analysis.leaderboard.render import Block, blocks, interval, notes, printed
+from vml_bench.analysis.leaderboard.render import Block, Value, blocks, notes
 from vml_bench.columns import Column
 from vml_bench.text import MISSING
 
@@ -66,43 +66,26 @@ def _caption(block: Block) -> str:
     return " ".join([caption, *map(escape_tex, block.notes)])
 
 
-def _tabular(block: Block, columns: Sequence[Column], intervals: bool) -> Iterator[str]:
-    counted = [name for name in ("n", "diverged") if _tells(block, name)]
+def _tabular(block: Block, columns: Sequence[Column], intervals: bool) -> list[str]:
     titles = [
         escape_tex(column.title) + ARROWS[column.better] + (f" ({column.unit})" if column.unit else "")
         for column in columns
     ]
-    heads = [{"n": "$n$"}.get(name, name) for name in counted]
-    yield f"  \\begin{{tabular}}{{l{'r' * (len(heads) + len(titles))}}}"
-    yield r"    \toprule"
-    yield "    " + " & ".join(["Method", *heads, *titles]) + r" \\"
-    yield r"    \midrule"
-    for i, row in enumerate(block.rows.to_dict("records")):
-        cells = [escape_tex(block.labels[i]), *(_count(block, i, name) for name in counted)]
-        cells += [_value(row, column, block.ranks[column.name][i]) for column in columns]
-        yield "    " + " & ".join(cells) + r" \\"
+    counted = [block.rows["n"].nunique() > 1, block.rows["diverged"].any()]
+    rows = [["Method", *compress(("$n$", "diverged"), counted), *titles]]
+    for (label, *counts), values in block.cells(columns):
+        told = [count.replace("⚠", r"\textbf{!}") for count in compress(counts, counted)]
+        rows.append([escape_tex(label), *told, *map(_value, values)])
         if intervals:
-            bounds = [f"{{\\scriptsize {interval(row, column).replace('-', '$-$')}}}" for column in columns]
-            yield "    " + " & ".join(["", *("" for _ in counted), *bounds]) + r" \\"
-    yield r"    \bottomrule"
-    yield r"  \end{tabular}"
+            bounds = [f"{{\\scriptsize {value.bounds.replace('-', '$-$')}}}" for value in values]
+            rows.append([*[""] * (1 + len(told)), *bounds])
+    head, *body = (f"    {' & '.join(row)} \\\\" for row in rows)
+    begin = f"  \\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}"
+    return [begin, r"    \toprule", head, r"    \midrule", *body, r"    \bottomrule", r"  \end{tabular}"]
 
 
-def _count(block: Block, i: int, name: str) -> str:
-    """n or the number of diverged images; n less than the table's largest is marked."""
-    if name != "n":
-        return str(block.rows[name][i])
-    return block.count(i).replace("⚠", r"\textbf{!}")
-
-
-def _tells(block: Block, name: str) -> bool:
-    """Whether a count differs between the methods, or, for diverged, is not 0."""
-    values = block.rows[name]
-    return bool(values.nunique() > 1 or (name == "diverged" and values.any()))
-
-
-def _value(row: Mapping[str, Any], column: Column, rank: int) -> str:
-    value = printed(float(row[column.name]), column).replace(MISSING, "--").replace("∞", r"$\infty$")
-    if value.startswith("-") and value != "--":
-        value = f"$-${value[1:]}"
-    return {1: f"\\textbf{{{value}}}", 2: f"\\underline{{{value}}}"}.get(rank, value)
+def _value(value: Value) -> str:
+    text = value.text.replace(MISSING, "--").replace("∞", r"$\infty$")
+    if text.startswith("-") and text != "--":
+        text = f"$-${text[1:]}"
+    return {1: f"\\textbf{{{text}}}", 2: f"\\underline{{{text}}}"}.get(value.rank, text)

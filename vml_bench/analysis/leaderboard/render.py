@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -57,6 +57,14 @@ ORACLE_NOTES = (
 SYNTHETIC = "Synthetic: the weights or the images of some runs are made up, so these numbers mean nothing."
 
 
+class Value(NamedTuple):
+    """A value of a table as printed, its bounds or nothing, and whether it is best (1), second best (2) or neither."""
+
+    text: str
+    bounds: str
+    rank: int
+
+
 @dataclass(frozen=True)
 class Block:
     """The rows of one problem, and how they are shown.
@@ -87,11 +95,6 @@ class Block:
         return f"{self.task} · {self.difference}" if self.difference else self.task
 
     @property
-    def heading(self) -> str:
-        """Title and noise level."""
-        return f"{self.title}, σ_y = {self.noise_std:g}"
-
-    @property
     def priors(self) -> list[str]:
         """The priors of its rows, without repeats."""
         return list(dict.fromkeys(filter(None, self.rows["prior"].fillna("").astype(str))))
@@ -107,6 +110,12 @@ class Block:
         n, largest = int(self.rows["n"][i]), int(self.rows["n"].max())
         return str(n) if n == largest else f"{n} of {largest} ⚠"
 
+    def cells(self, columns: Iterable[Column]) -> Iterator[tuple[list[str], list[Value]]]:
+        """Each row as printed: its label, n and number of diverged images, and its values of the columns."""
+        for i, row in enumerate(self.rows.to_dict("records")):
+            values = [Value(printed(float(row[c.name]), c), interval(row, c), self.ranks[c.name][i]) for c in columns]
+            yield [self.labels[i], self.count(i), str(row["diverged"])], values
+
 
 def ranks(values: list[float], taking_part: list[bool], column: Column) -> list[int]:
     """Mark the best value 1 and the second best 2, as printed, so that equal prints share a mark; others 0.
@@ -114,15 +123,15 @@ def ranks(values: list[float], taking_part: list[bool], column: Column) -> list[
     Rows that take no part are not ranked: a mean without its diverged or unfinished images does not compare. A column
     in which no direction is better has no marks, nor has one with fewer than two ranked rows.
     """
-    ranked = [
-        value if value == math.inf else float(printed(value, column)) + 0.0 if math.isfinite(value) else None
-        for value in values
+    shown = [
+        float(printed(value, column).replace("∞", "inf")) + 0.0 if takes and value > -math.inf else math.nan
+        for value, takes in zip(values, taking_part, strict=True)
     ]
-    ranked = [value if takes else None for value, takes in zip(ranked, taking_part, strict=True)]
-    if not column.better or sum(value is not None for value in ranked) < 2:
+    ranked = [value for value in shown if not math.isnan(value)]
+    if not column.better or len(ranked) < 2:
         return [0] * len(values)
-    order = sorted({value for value in ranked if value is not None}, key=lambda value: -column.better * value)
-    return [order.index(value) + 1 if value in order[:2] else 0 for value in ranked]
+    best = sorted(set(ranked), reverse=column.better > 0)[:2]
+    return [best.index(value) + 1 if value in best else 0 for value in shown]
 
 
 def blocks(frame: pd.DataFrame) -> Iterator[Block]:
@@ -186,14 +195,13 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 def _markdown_table(block: Block, columns: Sequence[Column]) -> list[str]:
     """Lines of a table of some of a block's columns."""
-    rows = []
-    for i, row in enumerate(block.rows.to_dict("records")):
-        cells = [escape_markdown(block.labels[i]), block.count(i), str(row["diverged"])]
-        for column in columns:
-            value = printed(float(row[column.name]), column)
-            value = f"**{value}**" if block.ranks[column.name][i] == 1 else value
-            cells.append(f"{value} {interval(row, column)}".strip())
-        rows.append(cells)
+    rows = [
+        [
+            *(escape_markdown(label), *counts),
+            *(f"{f'**{text}**' if rank == 1 else text} {bounds}".strip() for text, bounds, rank in values),
+        ]
+        for (label, *counts), values in block.cells(columns)
+    ]
     return markdown(["method", "n", "diverged", *map(_title, columns)], rows, left=[0])
 
 
@@ -213,15 +221,13 @@ def format_table(frame: pd.DataFrame) -> str:
     parts = []
     for block in blocks(frame):
         columns = [column for column in block.columns if column.name not in ("kid", "kd_alex", *OTHER_FIDS)]
-        titles = [_title(column, short=True) for column in columns]
-        table = [["method", "n", "div.", *titles]]
-        for i, row in enumerate(block.rows.to_dict("records")):
-            cells = [escape_terminal(block.labels[i]), block.count(i), str(row["diverged"])]
-            for column in columns:
-                mark = "*" if block.ranks[column.name][i] == 1 else ""
-                bounds = interval(row, column) if column.name in INTERVALS else ""
-                cells.append(f"{mark}{printed(float(row[column.name]), column)} {bounds}".strip())
-            table.append(cells)
+        table = [["method", "n", "div.", *(_title(column, short=True) for column in columns)]]
+        for about, values in block.cells(columns):
+            cells = [
+                f"{'*' * (value.rank == 1)}{value.text} {value.bounds if column.name in INTERVALS else ''}".strip()
+                for column, value in zip(columns, values, strict=True)
+            ]
+            table.append([*about, *cells])
         heading = f"{block.dataset} · {block.title} · σ_y = {block.noise_std:g}"
         above = map(escape_terminal, (heading, *block.notes))
         parts.append("\n".join([*above, *aligned(table, left=[0], rule=True)]))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vml_bench.errors import InputError
-from vml_bench.identity import flat, shown
+from vml_bench.identity import flat, in_words
 from vml_bench.store.runs import Run, select_runs
 from vml_bench.text import write_files
 
@@ -56,33 +58,22 @@ def write_tuning(frame: pd.DataFrame, folder: Path) -> list[Path]:
 def _settings(method: str, runs: list[Run]) -> list[dict[str, Any]]:
     """The rows of one method, the best first."""
     forms = [{key.lstrip("."): value for key, value in flat({"": run.form["method"]}).items()} for run in runs]
-    varied = [
-        key
-        for key in dict.fromkeys(key for form in forms for key in form)
-        if len({str(form.get(key)) for form in forms}) > 1
-    ]
+    varied = [key for key in sorted({*chain(*forms)}) if len({str(form.get(key)) for form in forms}) > 1]
+    several = len({run.prior for run in runs}) > 1
     groups: dict[str, list[Run]] = {}
     for run, form in zip(runs, forms, strict=True):
-        told = [f"{key}={shown(form[key])}" for key in sorted(varied) if key in form]
-        told += [f"prior={run.prior}"] if len({other.prior for other in runs}) > 1 else []
-        groups.setdefault(", ".join(told) or "as configured", []).append(run)
+        told = {key: form[key] for key in varied if key in form} | ({"prior": run.prior} if several else {})
+        groups.setdefault(in_words(told) or "as configured", []).append(run)
     cells = {run.problem for run in runs}
+    names = EXACT_SCORES if runs[0].exact else SCORES
     rows = []
     for setting, group in groups.items():
         if {run.problem for run in group} != cells or len(group) > len(cells):
             continue
         n, good = sum(len(run.images) for run in group), pd.concat([run.good for run in group])
         counted = {"cells": len(cells), "n": n, "diverged": n - len(good)}
-        rows.append({"method": method, "setting": setting, **counted, **_scores(group, good)})
-    first = EXACT_SCORES[0] if runs[0].exact else SCORES[0]
-    return pd.DataFrame(rows).sort_values(first, kind="stable").to_dict("records") if rows else []
-
-
-def _scores(runs: list[Run], good: pd.DataFrame) -> dict[str, float]:
-    """The pooled scores of the runs of one setting and of their images that did not diverge."""
-    if not runs[0].exact:
-        return good[list(SCORES)].mean().to_dict()
-    tables = [run.scenes for run in runs if run.scenes is not None]  # where all images diverged there is none
-    scenes = pd.concat(tables) if tables else pd.DataFrame(columns=["sw2", "mean_error"], dtype=float)
-    means = pd.concat([scenes[["sw2", "mean_error"]].mean(), good[["residual_ratio", *COST]].mean()])
-    return {name: good["map_gap"].median() if name == "map_gap" else means[name] for name in EXACT_SCORES}
+        pooled = pd.concat([good, *(run.scenes for run in group if run.scenes is not None)]).reindex(columns=names)
+        values = {name: own.dropna() for name, own in pooled.items()}
+        scores = {name: own.median() if name == "map_gap" else own.mean() for name, own in values.items()}
+        rows.append({"method": method, "setting": setting, **counted, **scores})
+    return sorted(rows, key=lambda row: (isnan(row[names[0]]), row[names[0]]))
