@@ -25,7 +25,7 @@ from vml_bench.data.ids import LONGEST, check_ids, is_id
 from vml_bench.data.parquet import find_parquet_images
 from vml_bench.data.stored import MAX_BYTES, ImageFile
 from vml_bench.errors import InputError
-from vml_bench.runner.cell import assemble
+from vml_bench.runner.cell import Cell
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
 
@@ -156,8 +156,8 @@ def test_no_data_set_brings_such_ids_into_a_run(cell_config, ids: list[str]) -> 
         return config
 
     with pytest.raises(InputError, match="data set 'mine'"):
-        assemble(cell(ids))
-    assert assemble(cell(["a", "b"])).ids == ("a", "b")
+        Cell(cell(ids))
+    assert Cell(cell(["a", "b"])).ids == ("a", "b")
 
 
 def listed(ids: list[str]) -> Listed:

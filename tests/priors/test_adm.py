@@ -16,13 +16,12 @@ ARCHITECTURES = {
     "attention at every level": ADMConfig(16, 32, (1, 2, 2), 2, (16, 8, 4), head_width=32),
     "attention only in the middle": ADMConfig(16, 32, (1, 2, 3), 2, (), head_width=8),
     "attention inside": ADMConfig(32, 32, (1, 1, 2, 4), 1, (8,), head_width=64),
+    "a consistency model's": ADMConfig(16, 32, (1, 2), 1, (8,), head_width=16, scale_shift=False, flash=True),
 }
 
 
 def reference(config: ADMConfig) -> ADM:
-    fields = dataclasses.asdict(config)
-    del fields["learned_sigma"]
-    return ADM(**fields)
+    return ADM(**dataclasses.asdict(config))
 
 
 def filled(config: ADMConfig) -> ADM:
@@ -120,7 +119,16 @@ def test_timesteps_may_be_fractional(pair):
     assert torch.equal(ours.time_proj(t), sinusoids(t, 32))
 
 
-@pytest.mark.parametrize(("name", "tensors", "millions"), [("ffhq256", 362, 93.6), ("imagenet256", 566, 552.8)])
+@pytest.mark.parametrize(
+    ("name", "tensors", "millions"),
+    [
+        ("ffhq256", 362, 93.6),
+        ("ffhq256_p2", 362, 93.6),
+        ("celebahq256_p2", 362, 93.6),
+        ("celebahq256_repaint", 566, 552.8),
+        ("imagenet256", 566, 552.8),
+    ],
+)
 def test_the_published_architectures(name, tensors, millions):
     config = adm_config(name)
     with torch.device("meta"):
@@ -166,7 +174,7 @@ def test_a_prior_is_loaded_from_a_checkpoint(monkeypatch, tmp_path, tiny_config,
 def test_a_checkpoint_in_half_precision_is_run_in_single(tmp_path, tiny_config):
     tensors = {name: tensor.half() for name, tensor in filled(tiny_config).state_dict().items()}
     torch.save(tensors, tmp_path / "half.pt")
-    network = read_adm(tiny_config, tmp_path / "half.pt")
+    network, _ = read_adm(tiny_config, tmp_path / "half.pt")
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
@@ -189,7 +197,7 @@ def test_a_checkpoint_that_differs_by_a_tensor_is_refused_in_its_own_names(tmp_p
     refused(lambda tensors: [tensors.pop(name) for name in list(tensors)[:20]], r"missing .* and 12 more")
 
 
-@pytest.mark.parametrize("name", ["ffhq256", "imagenet256"])
+@pytest.mark.parametrize("name", ["ffhq256", "imagenet256", "celebahq256_p2", "celebahq256_repaint"])
 def test_missing_weights_say_how_to_get_them(monkeypatch, tmp_path, name):
     monkeypatch.setenv("VML_BENCH_CACHE", str(tmp_path))
     file = tmp_path / published(name).files[0]
@@ -200,7 +208,7 @@ def test_missing_weights_say_how_to_get_them(monkeypatch, tmp_path, name):
 
 
 def test_unknown_names_are_answered_with_those_there_are():
-    with pytest.raises(InputError, match="ffhq256, imagenet256"):
+    with pytest.raises(InputError, match="one of celebahq256_p2, celebahq256_repaint, ffhq256, ffhq256_p2, imagenet"):
         load_adm_prior("celebahq256")
 
 

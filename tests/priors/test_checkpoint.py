@@ -1,5 +1,6 @@
 import os
 import pickle
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ class Bomb:
 )
 def test_tensors_are_read_as_they_are(tmp_path, name, write):
     write(TENSORS, tmp_path / name)
-    read = read_tensors(tmp_path / name)
+    read, notes = astuple(read_tensors(tmp_path / name))
+    assert notes == ()
     assert read.keys() == TENSORS.keys()
     assert all(torch.equal(read[key], tensor) and read[key].dtype == tensor.dtype for key, tensor in TENSORS.items())
 
@@ -50,7 +52,7 @@ def test_tensors_are_read_as_they_are(tmp_path, name, write):
 def test_a_large_file_is_mapped_not_read(tmp_path):
     zipped(TENSORS, tmp_path / "mapped.pt")
     held = read_tensors(tmp_path / "mapped.pt")
-    assert held
+    assert held.tensors
     assert str(tmp_path / "mapped.pt") in MAPS.read_text()
 
 
@@ -68,7 +70,7 @@ def test_a_pickle_bomb_is_refused_and_not_run(tmp_path, write):
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ({"model": {"a": torch.zeros(2)}, "step": 3}, "holds model, step"),
+        ({"model": {"a": torch.zeros(2), "b": 1}, "step": 3}, "holds model, step"),
         ({"a": torch.zeros(2), "count": torch.zeros(2, dtype=torch.long)}, "holds count"),
         (torch.zeros(2), "holds one Tensor"),
         ({}, "holds nothing"),
@@ -128,3 +130,11 @@ def test_every_published_network_has_a_prior_of_its_name(cell_config):
         assert prior.checkpoint is prior.model.checkpoint is None
         assert prior.synthetic is False
         assert prior.model._target_.endswith(f"load_{published(name).format}_prior")
+
+
+def test_the_page_of_checkpoints_has_a_row_for_every_published_network_and_its_file():
+    page = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("| `")}
+    for name in published_names():
+        row = rows[f"`{name}`"]
+        assert any(file.removesuffix(".safetensors").removesuffix(".bin") in row for file in published(name).files)

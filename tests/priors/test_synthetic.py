@@ -1,11 +1,17 @@
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
+from vml_bench.errors import InputError
 from vml_bench.priors.adm import load_adm_prior
 from vml_bench.priors.checkpoint import read_tensors
 from vml_bench.priors.ddpm import load_ddpm_prior
-from vml_bench.priors.networks import PublishedNetwork
-from vml_bench.priors.synthetic import main, synthetic_prior, write_synthetic
+from vml_bench.priors.networks import PublishedNetwork, published, published_names
+from vml_bench.priors.synthetic import checkpoint_format, main, synthetic_prior, write_synthetic
+from vml_bench.weights.catalogue import find
+from vml_bench.weights.check import size_problem
 
 ADM = {"image_size": 16, "channels": 64, "multipliers": [1, 2], "res_blocks": 1, "attention": [8], "groups": 16}
 DDPM = {
@@ -19,13 +25,18 @@ DDPM = {
     "norm_num_groups": 8,
     "attention_head_dim": None,
 }
-LOAD = {"adm": load_adm_prior, "ddpm": load_ddpm_prior}
+SMALL = {
+    "adm": PublishedNetwork("small", "adm", ("w.pt",), ADM),
+    "ddpm": PublishedNetwork("small", "ddpm", ("w.pt",), DDPM),
+    "ddim": PublishedNetwork("small", "ddpm", ("w.ckpt",), DDPM, names="ddim"),
+}
+LOAD = {"adm": load_adm_prior, "ddpm": load_ddpm_prior, "ddim": load_ddpm_prior}
 
 
-@pytest.fixture(params=["adm", "ddpm"])
+@pytest.fixture(params=SMALL)
 def kind(request, monkeypatch):
     """Small networks in place of the published ones."""
-    network = PublishedNetwork(request.param, request.param, ("w.pt",), {"adm": ADM, "ddpm": DDPM}[request.param])
+    network = SMALL[request.param]
     for module in ("adm", "ddpm", "synthetic"):
         monkeypatch.setattr(f"vml_bench.priors.{module}.published", lambda name, *_: network)
     return request.param
@@ -54,7 +65,7 @@ def test_the_prior_made_in_memory_is_the_one_in_the_file(kind, tmp_path):
 
 def test_its_numbers_are_its_seeds(kind, tmp_path):
     once, again, other = (
-        read_tensors(write_synthetic("tiny", tmp_path / f"{i}.pt", seed)) for i, seed in enumerate((1, 1, 2))
+        read_tensors(write_synthetic("tiny", tmp_path / f"{i}.pt", seed)).tensors for i, seed in enumerate((1, 1, 2))
     )
     assert all(torch.equal(once[name], again[name]) for name in once)
     assert not any(torch.equal(once[name], other[name]) for name in once)
@@ -68,12 +79,35 @@ def test_the_command_line_writes_a_file_and_says_how_to_use_it(kind, tmp_path, c
         main(["nonsense", str(tmp_path / "w.pt")])
 
 
+def without(path: Path, name: str) -> None:
+    """Take a tensor out of a checkpoint."""
+    tensors = torch.load(path, weights_only=True, mmap=True)
+    del tensors[name]
+    torch.save(tensors, path.with_name("less.pt"))
+
+
+def load(name, checkpoint=None):
+    """A published prior, by the loader that its configuration names."""
+    return (load_adm_prior if published(name).format == "adm" else load_ddpm_prior)(name, checkpoint)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ffhq256", "celebahq256"])
-def test_the_published_networks_run_at_their_size(name, tmp_path):
-    prior = (load_ddpm_prior if name == "celebahq256" else load_adm_prior)(
-        name, write_synthetic(name, tmp_path / "w.pt")
-    )
-    x = torch.randn(1, *prior.image_shape)
-    with torch.no_grad():
-        assert ((x * 10.0 - prior(x * 10.0, 10.0)) / 10.0 - x).square().mean() < 0.2
+@pytest.mark.parametrize("name", published_names())
+def test_the_published_networks_load_at_their_size_and_lack_no_tensor(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("VML_BENCH_CACHE", str(tmp_path))
+    file = next(file for file in published(name).files if not file.endswith(".safetensors"))
+    write_synthetic(name, tmp_path / file)
+    assert size_problem((tmp_path / file).stat().st_size, find(f"{name}-prior").about, None) is None
+    prior = load(name)
+    assert prior.checkpoint == tmp_path / file
+    assert prior.notes == ()
+    assert prior.image_shape == (3, 256, 256)
+    if published(name).network.get("channels") != 256:  # the largest are left to a GPU
+        x = torch.randn(1, *prior.image_shape)
+        with torch.no_grad():
+            assert ((x * 10.0 - prior(x * 10.0, 10.0)) / 10.0 - x).square().mean() < 0.2
+    del prior
+    lost = list(checkpoint_format(name).shapes)[100]
+    without(tmp_path / file, lost)
+    with pytest.raises(InputError, match=rf"does not fit the network: missing {re.escape(lost)} \("):
+        load(name, tmp_path / "less.pt")

@@ -6,6 +6,8 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 from vml_bench.contract import Prior
 from vml_bench.denoiser import Denoiser
+from vml_bench.identity import form_of
+from vml_bench.priors.adm import ADMConfig
 from vml_bench.priors.vp import VPPrior
 from vml_bench.schedule import DDPMSchedule
 
@@ -32,6 +34,13 @@ def tiny():
         attention_head_dim=4,
     )
     return VPPrior(network.double(), (3, 8, 8)).requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="module")
+def adm():
+    torch.manual_seed(0)
+    network = ADMConfig(16, 32, (1, 2), 1, (8,), head_width=16, groups=8).network()
+    return VPPrior(network.double(), (3, 16, 16)).requires_grad_(False).eval()
 
 
 def test_it_is_a_prior_over_the_diffusions_range(tiny):
@@ -84,6 +93,71 @@ def test_the_network_is_told_what_it_was_trained_on():
     assert torch.allclose(denoised, x - 3 * x / math.sqrt(10), atol=1e-6)  # the first three channels are ε
     prior(x, torch.tensor([prior.sigma_min, prior.sigma_max]))
     assert torch.allclose(network.t, torch.tensor([0.0, 999.0]), atol=1e-4)
+
+
+def test_timesteps_may_be_counted_from_one_and_nothing_else_changes():
+    asked, priors = Recorder(), {}
+    for first in (0, 1):
+        priors[first] = VPPrior(asked, (3, 4, 4), first_timestep=first)
+    x = torch.randn(2, 3, 4, 4)
+    denoised = {first: prior(x, torch.tensor([prior.sigma_min, prior.sigma_max])) for first, prior in priors.items()}
+    assert torch.allclose(asked.t, torch.tensor([1.0, 1000.0]), atol=1e-4)
+    assert torch.equal(denoised[0], denoised[1])  # this network answers alike whatever t is
+    levels = DDPMSchedule(20, spacing="trailing")(priors[1])
+    told = [(priors[1](x, sigma), asked.t[0].item())[1] for sigma in levels]
+    assert told == pytest.approx(range(1000, 0, -50), abs=1e-4)
+    assert torch.equal(priors[0].timestep(1.0), priors[1].timestep(1.0))
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": "vml_bench.priors.adm.load_adm_prior", "name": "ffhq256", "checkpoint": None},
+        {"_target_": "vml_bench.priors.ddpm.load_ddpm_prior", "name": "celebahq256", "checkpoint": None},
+        {"_target_": "vml_bench.priors.folder.load_diffusers_prior", "checkpoint": None},
+    ],
+)
+def test_counting_from_one_is_another_prior_and_counting_from_zero_the_same_as_before(node):
+    first, second = (form_of(node | {"first_timestep": first}, files=False) for first in (0, 1))
+    assert first == form_of(node, files=False)
+    assert "first_timestep" not in next(iter(first.values()))
+    assert next(iter(second.values()))["first_timestep"] == 1
+
+
+def test_an_adm_networks_further_channels_are_its_learned_variance(adm):
+    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    assert adm.learned_variance
+    with torch.no_grad():
+        for t in (0, 250, 999):
+            sigma = adm.sigmas[t].item()
+            raw = adm.network(x / math.sqrt(1 + sigma**2), torch.tensor([float(t)] * 2)).sample
+            denoised, variance = adm.with_variance(x, sigma)
+            assert raw[:, 3:].std() > 0.01
+            assert torch.allclose(variance, raw[:, 3:], atol=1e-10)
+            assert torch.allclose(denoised, x - sigma * raw[:, :3], atol=1e-9)
+            assert denoised.equal(adm(x, sigma))
+
+
+def test_methods_get_it_with_the_jacobian_of_the_denoiser_alone(adm):
+    x, v = torch.randn(2, 1, 3, 16, 16, dtype=torch.float64)
+    denoised, variance, pull_back = Denoiser(adm).vjp_with_variance(x, 0.7)
+    wanted, pull_back_alone = Denoiser(adm).vjp(x, 0.7)
+    assert denoised.equal(wanted)
+    assert variance.shape == x.shape
+    assert torch.allclose(pull_back(v), pull_back_alone(v), atol=1e-12)
+
+
+def test_a_network_of_three_channels_has_none():
+    network = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8,),
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=4,
+    )
+    assert not VPPrior(network, (3, 8, 8)).learned_variance
 
 
 def test_sigma_may_be_one_number_or_one_per_image(tiny):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cleanfid.downloads_helper import inception_url
 
-from vml_bench import cli
+from vml_bench import cli, doctor
 from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
 from vml_bench.priors.networks import published_names
@@ -72,6 +72,30 @@ def test_fetch_goes_on_after_a_failure_and_reports_all_at_the_end(monkeypatch, c
     assert len(said.err.splitlines()) == 1
 
 
+def test_other_papers_networks_are_fetched_by_name_alone_and_listed_by_doctor(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("VML_BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(obtain, "fetch", lambda name, mirror: Path("/cache") / find(name).name)
+    others = {name for target in TARGETS.values() for name in target.priors}
+    assert "celebahq256_sdedit-prior" in others
+    cli.main(["fetch"])
+    fetched = {line.split(":")[0] for line in capsys.readouterr().out.splitlines() if "/cache/" in line}
+    assert fetched == {entry.name for entry in FETCHABLE} - others
+    for name in others:
+        cli.main(["fetch", name])
+        assert capsys.readouterr().out == f"{name}: /cache/{name}\n"
+    for target, entry in TARGETS.items():
+        if entry.priors:
+            needs = {need.what: need for need in doctor.examine(target)}
+            for name in entry.priors:
+                need = needs[f"{name} (optional)"]
+                assert (need.state, need.command, need.missing) == ("missing", f"vml-bench fetch {name}", False)
+
+
+def test_no_two_weights_share_a_file():
+    files = [file for entry in FETCHABLE for file in dict.fromkeys(entry.files)]
+    assert len(set(files)) == len(files)
+
+
 def test_a_target_fetches_all_its_weights_once(monkeypatch, capsys):
     monkeypatch.setattr(obtain, "fetch", lambda name, mirror: Path("/cache") / find(name).name)
     cli.main(["fetch", "ffhq", "demo", "inception-pytorch"])
@@ -82,7 +106,7 @@ def test_a_target_fetches_all_its_weights_once(monkeypatch, capsys):
 def test_every_target_is_made_of_entries_of_the_catalogue():
     for target in TARGETS.values():
         assert (config_dir() / "dataset" / f"{target.dataset}.yaml").is_file()
-        assert {*target.weights, *target.optional} <= {entry.name for entry in FETCHABLE}
+        assert {*target.weights, *target.optional, *target.priors} <= {entry.name for entry in FETCHABLE}
 
 
 def test_list_names_everything_with_size_and_licence(monkeypatch, capsys, tmp_path):

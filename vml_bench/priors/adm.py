@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vml_bench.priors.checkpoint import check_tensors, read_tensors
+from vml_bench.priors.checkpoint import check_tensors, read_tensors, without_prefix
 from vml_bench.priors.networks import published
-from vml_bench.priors.vp import VPPrior
+from vml_bench.priors.vp import FirstTimestep, VPPrior
 
 Modules = Mapping[str, tuple[str, ...]]
 
@@ -35,7 +35,7 @@ ATTENTION: Modules = {"norm": ("group_norm",), "qkv": ("to_q", "to_k", "to_v"), 
 
 @dataclass(frozen=True)
 class ADMConfig:
-    """The architecture of an ADM UNet; all share the rest (scale-shift norm, residual up- and downsampling).
+    """The architecture of an ADM UNet; all share the rest (residual up- and downsampling …).
 
     Attributes:
         image_size: side of the images, in pixels.
@@ -46,6 +46,9 @@ class ADMConfig:
         head_width: channels per attention head.
         groups: groups of the group norms.
         learned_sigma: whether variances are predicted too, in as many further output channels.
+        scale_shift: whether the time embedding scales and shifts the second norm, or is added before it.
+        flash: whether attention is that of openai/consistency_models: the rows of `qkv` are all heads' q, then their k,
+            then their v, and its convolutions are two-dimensional. In ADM they run head by head.
     """
 
     image_size: int
@@ -56,6 +59,8 @@ class ADMConfig:
     head_width: int = 64
     groups: int = 32
     learned_sigma: bool = True
+    scale_shift: bool = True
+    flash: bool = False
 
     def attends(self, level: int) -> bool:
         """Whether a level, 0 at full resolution, has self-attention."""
@@ -76,7 +81,7 @@ class ADMConfig:
             up_block_types=tuple("AttnUpBlock2D" if at else "ResnetUpsampleBlock2D" for at in reversed(attends)),
             downsample_type="resnet",
             upsample_type="resnet",
-            resnet_time_scale_shift="scale_shift",
+            resnet_time_scale_shift="scale_shift" if self.scale_shift else "default",
             attention_head_dim=self.head_width,
             norm_num_groups=self.groups,
             attn_norm_num_groups=self.groups,
@@ -142,35 +147,41 @@ class ADMFormat:
 
     def _shape(self, name: str, targets: tuple[str, ...]) -> tuple[int, ...]:
         rows, *columns = self._ours[targets[0]]
-        kernel = (1,) if name.endswith(("qkv.weight", "proj_out.weight")) else ()  # 1-D convolutions of width 1
+        is_attention = name.endswith(("qkv.weight", "proj_out.weight"))  # convolutions of width 1
+        kernel = (1,) * (1 + self._config.flash) if is_attention else ()
         return (len(targets) * rows, *columns, *kernel)
 
     def to_diffusers(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename; split each `qkv`, whose rows are grouped by head, (head, q|k|v, width); nothing else changes."""
+        """Rename; split each `qkv`, whose rows are (head, q|k|v, width), or with `flash` (q|k|v, head, width)."""
         renamed = {}
         for name, targets in self.targets.items():
             tensor, parts = tensors[name], (tensors[name],)
             if len(targets) == 3:
-                parts = tensor.reshape(-1, 3, self._config.head_width, *tensor.shape[1:]).unbind(dim=1)
+                heads = (3, -1) if self._config.flash else (-1, 3)
+                by_head = tensor.reshape(*heads, self._config.head_width, *tensor.shape[1:])
+                parts = by_head.unbind(dim=0 if self._config.flash else 1)
             for target, part in zip(targets, parts, strict=True):
                 renamed[target] = part.reshape(self._ours[target])
         return renamed
 
 
-def read_adm(config: ADMConfig, path: Path) -> nn.Module:
+def read_adm(config: ADMConfig, path: Path) -> tuple[nn.Module, tuple[str, ...]]:
     """Read a checkpoint with ADM's tensor names into its `UNet2DModel`, in single precision.
 
     The network takes over the file's tensors instead of copying them; a .pt file stays memory-mapped.
+
+    Returns:
+        The network, and how its tensors were found in the file, if not simply by their names.
 
     Raises:
         InputError: the file is broken, holds more than tensors, or differs from the architecture by a tensor.
     """
     form = ADMFormat(config)
-    tensors = read_tensors(path)
-    check_tensors(form.shapes, tensors, path)
-    renamed = {name: tensor.float() for name, tensor in form.to_diffusers(tensors).items()}
+    stored = without_prefix(read_tensors(path), form.shapes, path)
+    check_tensors(form.shapes, stored.tensors, path)
+    renamed = {name: tensor.float() for name, tensor in form.to_diffusers(stored.tensors).items()}
     form.network.load_state_dict(renamed, assign=True)
-    return form.network
+    return form.network, stored.notes
 
 
 def adm_config(name: str) -> ADMConfig:
@@ -184,18 +195,20 @@ def adm_config(name: str) -> ADMConfig:
     return ADMConfig(**described | lists)
 
 
-def load_adm_prior(name: str, checkpoint: str | Path | None = None) -> VPPrior:
+def load_adm_prior(name: str, checkpoint: str | Path | None = None, first_timestep: FirstTimestep = 0) -> VPPrior:
     """Load an ADM prior, ready for inference.
 
     Args:
-        name: "ffhq256" or "imagenet256".
+        name: of a network in vml_bench/priors/networks whose format is "adm", such as "ffhq256".
         checkpoint: .pt or .safetensors file with ADM's tensor names; None is the published file in the cache.
+        first_timestep: the number of the first timestep: see `VPPrior`.
 
     Raises:
         InputError: unknown name; the file is missing, broken, or differs from its network by a tensor.
     """
     config = adm_config(name)
     path = published(name, "adm").locate(checkpoint)
-    prior = VPPrior(read_adm(config, path), (3, config.image_size, config.image_size))
-    prior.checkpoint = path
+    network, notes = read_adm(config, path)
+    prior = VPPrior(network, (3, config.image_size, config.image_size), first_timestep=first_timestep)
+    prior.checkpoint, prior.notes = path, notes
     return prior.requires_grad_(False).eval()

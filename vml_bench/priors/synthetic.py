@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from vml_bench.files import replacing
 from vml_bench.priors.adm import ADMFormat, adm_config
+from vml_bench.priors.ddpm import DDPMFormat, meta_network
 from vml_bench.priors.networks import published, published_names
 from vml_bench.priors.vp import VPPrior
 
@@ -57,12 +58,10 @@ def checkpoint_format(name: str) -> CheckpointFormat:
         form = ADMFormat(adm_config(name))
         theirs = {ours[0]: name for name, ours in form.targets.items()}
         return CheckpointFormat(form.network, form.shapes, theirs, form.to_diffusers)
-    from diffusers import UNet2DModel
-
-    with torch.device("meta"):
-        network = UNet2DModel(**described.network)
-    shapes = {ours: tuple(tensor.shape) for ours, tensor in network.state_dict().items()}
-    return CheckpointFormat(network, shapes, {ours: ours for ours in shapes}, dict)
+    form = DDPMFormat(meta_network(described.network), described.names)
+    return CheckpointFormat(
+        form.network, form.shapes, {ours: name for name, ours in form.targets.items()}, form.to_diffusers
+    )
 
 
 def arbitrary_tensors(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:

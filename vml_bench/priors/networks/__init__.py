@@ -19,15 +19,17 @@ class PublishedNetwork:
 
     Attributes:
         name: the prior's name; `vml-bench fetch <name>-prior` gets its weights.
-        format: "adm" (tensor names of guided-diffusion) or "ddpm" (those of diffusers).
+        format: "adm" or "ddpm": which kind of network it is, and how `network` describes it.
         files: names under which the weights may lie in the cache folder, the one to look for first in front.
         network: the architecture, in the words of its format.
+        names: of a "ddpm", whose tensor names the file has: one of `vml_bench.priors.ddpm.NAMES`.
     """
 
     name: str
     format: str
     files: tuple[str, ...]
     network: dict
+    names: str = "diffusers"
 
     def locate(self, checkpoint: str | Path | None = None) -> Path:
         """The weight file to read: `checkpoint`, a file of that name in the folder `checkpoint`, or the cached one.
@@ -73,4 +75,4 @@ def published(name: str, format: str | None = None) -> PublishedNetwork:
 def _read(name: str) -> PublishedNetwork:
     text = files("vml_bench.priors").joinpath("networks", f"{name}.yaml").read_text()
     described = OmegaConf.to_container(OmegaConf.create(text))
-    return PublishedNetwork(name, described["format"], find(f"{name}-prior").files, described["network"])
+    return PublishedNetwork(name, files=find(f"{name}-prior").files, **described)
