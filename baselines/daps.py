@@ -14,20 +14,20 @@ paper. The flow takes Euler steps x ← D + (σ'/σ)(x − D) on EDM's levels, a
 For a linear H the target is a Gaussian, independent in each coordinate of H's spectrum: the dynamics run there, and
 `sampler="exact"`, this project's own, draws from it at once, which is the limit of ever more and smaller steps.
 
-Protocol. The authors' code (zhangbingliang2019/DAPS, configs/task, cores/mcmc.py) sets τ = 0.01 in every task
+Protocol. The authors' program (zhangbingliang2019/DAPS, configs/task, cores/mcmc.py) sets τ = 0.01 in every task
 whatever σ_y is (0.05 there) and divides ∇‖y − H x‖², not half of it, by τ²: its β_y is 0.01/√2. Its step η_0 is 1e-4
 (5e-5 for box inpainting and motion deblurring), so 2 (1) β_y². Here η_0 counts in β_y², and is held at 1/L, with L =
-1/r_t² + s_max²/β_y² each image's largest curvature, half the bound beyond which the dynamics diverge; theirs stands
-at that bound where s_max = 1. Their β_y and their small, decaying steps are no detail: r_t = σ_t is far wider than
-p(x_0 | x_t) while σ_t is large, and only steps too few to get there keep x_0 near x̂_0 where H is blind. With β_y = σ_y
-and steps of 1/L, or with β_y = σ_y and the exact sampler, 20 levels lose 6 dB (×4 super-resolution of four 64×64 tuning
-crops at σ_y = 0.05: 22.3 dB as theirs, 16.4 and 16.2 dB).
+1/r_t² + s_max²/β_y² each image's largest curvature, half the bound beyond which the dynamics diverge. Theirs is not
+held, and stands at that bound where s_max = 1. Their β_y and their small, decaying steps are no detail: r_t = σ_t is
+far wider than p(x_0 | x_t) while σ_t is large, and only steps too few to get there keep x_0 near x̂_0 where H is blind.
+With β_y = σ_y and steps of 1/L, or with β_y = σ_y and the exact sampler, 20 levels lose 6 dB (×4 super-resolution of
+four 64×64 tuning crops at σ_y = 0.05: 22.3 dB as theirs, 16.4 and 16.2 dB).
 
 With momentum m (mc_algo: hmc there; velocity v, at first n) a step is v ← m v + √η s + √(2 (1 − m)) n, x ← x + √η v,
 s the score: no Metropolis test, and Langevin's step at m = 0. A step goes about 1/(1 − m) times as far, so fewer do.
-Theirs (pixel_hmc in configs/task), as (steps, η_0 in β_y², δ, m): ×4 super-resolution (12, 2.1, 0.012, 0.9), random
-inpainting (11, 0.71, 0.015, 0.8), box inpainting (84, 0.23, 0.014, 0.003), Gaussian blur (82, 0.81, 0.011, 0.1), motion
-blur (96, 0.74, 0.01, 0.11). Steps of at most 1/L are stable at any m: the bound is 2 (1 + m)/L.
+Steps of at most 1/L are stable at any m: the bound is 2 (1 + m)/L.
+
+As published: conf/method/published/daps.yaml and daps_hmc.yaml, with what the program has per task.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ from dataclasses import field
 from itertools import pairwise
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.errors import InputError
 from vml_bench.identity import AsBefore
 from vml_bench.schedule import EDMSchedule, Schedule
 from vml_bench.settings import settings
@@ -64,8 +66,11 @@ class DAPS:
         step_decay: δ, the share of η_0 left at the end: η_t = η_0 (δ + (1 − δ) t/T); 0.01 in configs/task.
         likelihood_std: β_y on [-1, 1]; the authors' by default. None takes σ_y, or the authors' where that is less.
         momentum: m of the Langevin steps, in [0, 1); 0 is Langevin dynamics, more the authors' HMC.
-        schedule: noise levels; theirs are 200 of EDM's from 100 to 0.1 (1,000 evaluations), narrowed to the prior's
-            range. The default, 20, makes 100 evaluations.
+        visit_last_level: False counts the schedule's last level in η_t but never visits it, as the authors' program
+            does (sampler.py, cores/scheduler.py): their 200 levels are the first of 201, and the last is 0.106.
+        stable_steps: True holds η_t at 1/L, which is this project's; False never does, as in cores/mcmc.py.
+        schedule: noise levels; theirs are 200 of EDM's from 100 towards 0.1 (1,000 evaluations), narrowed to the
+            prior's range. The default, 20, makes 100 evaluations.
     """
 
     ode_steps: PositiveInt = 5
@@ -76,19 +81,24 @@ class DAPS:
     step_decay: Annotated[float, Field(gt=0, le=1)] = 0.01
     likelihood_std: PositiveFloat | None = LIKELIHOOD_STD
     momentum: Annotated[float, Field(ge=0, lt=1), AsBefore(0.0)] = 0.0
+    visit_last_level: Annotated[bool, AsBefore(True)] = True
+    stable_steps: Annotated[bool, AsBefore(True)] = True
     schedule: Schedule = field(default_factory=lambda: EDMSchedule(20, sigma_max=100.0, sigma_min=0.1))
 
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at σ_max n.
 
         Raises:
-            InputError: the schedule goes below `ode_sigma_min`.
+            InputError: the schedule goes below `ode_sigma_min`, or has no level to visit.
         """
         levels = self.schedule(denoiser)
+        visited = levels if self.visit_last_level else levels[:-1]
+        if not visited:
+            raise InputError("a schedule of one level has none before its last", "set schedule.levels to 2 or more")
         beta = self.likelihood_std or max(noise_std, LIKELIHOOD_STD)
         s, y_bar = operator.singular_values, operator.measurement_to_spectrum(y)
         x = levels[0] * rng.randn_like(y_bar)
-        for t, (sigma, sigma_next) in enumerate(pairwise([*levels, 0.0])):
+        for t, (sigma, sigma_next) in enumerate(pairwise([*visited, 0.0])):
             ode = EDMSchedule(self.ode_steps + 1, sigma_max=sigma, sigma_min=self.ode_sigma_min)(denoiser)
             for a, b in pairwise(ode):  # from x_t to x̂_0
                 denoised = denoiser(x, a)
@@ -98,8 +108,7 @@ class DAPS:
                 mean = operator.prox(x, y, beta, step=sigma**2)
                 x = mean + operator.from_spectrum(precision.rsqrt() * rng.randn_like(x))
             else:
-                eta = self.step_size * (1 - (1 - self.step_decay) * t / len(levels)) * beta**2
-                eta = (1 / precision.amax(dim=(-3, -2, -1), keepdim=True)).clamp(max=eta)
+                eta = self._eta(t / len(levels), beta, precision.amax(dim=(-3, -2, -1), keepdim=True))
                 x_bar = x0_bar = operator.to_spectrum(x)
                 move = eta.sqrt() * rng.randn_like(x) if self.momentum else 0.0
                 for _ in range(self.langevin_steps):
@@ -111,3 +120,14 @@ class DAPS:
             if sigma_next > 0:
                 x = x + sigma_next * rng.randn_like(x)
         return x
+
+    def _eta(self, passed: float, beta: float, curvature: Tensor) -> Tensor:
+        """η_t of each image, (1, 1, 1) or (B, 1, 1, 1).
+
+        Args:
+            passed: t/T, the share of levels that are done.
+            beta: β_y.
+            curvature: L, the largest of p(x_0 | x_t, y).
+        """
+        eta = self.step_size * (1 - (1 - self.step_decay) * passed) * beta**2
+        return curvature.reciprocal().clamp(max=eta) if self.stable_steps else torch.full_like(curvature, eta)

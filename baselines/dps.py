@@ -7,20 +7,27 @@ step of DDPM (arXiv:2006.11239, eq. 6-7) becomes
     x' = x̂_0 + (σ_next/σ)² (x − x̂_0) + σ_next sqrt(1 − (σ_next/σ)²) n,     x̂_0 = D(x, σ)
 
 and the guidance ζ ∇_{x_vp} ‖y − H x̂_0‖, subtracted from x_vp' there, is multiplied by sqrt((1 + σ²)(1 + σ_next²)) here.
-The authors' code takes the step's variance from its networks, which learn it, and clips x̂_0. A denoiser has no
-variance: here it is the fixed "small" one of their code base, and x̂_0 is not clipped.
+
+The authors' program (github.com/DPS2022/diffusion-posterior-sampling) does two more things, which are options here: it
+clips x̂_0, and its networks have learned the variance of n. It also adds noise to the pixels that a mask hides, and so
+counts it in ‖y − H x̂_0‖: an option of the masks (`noise_on_unseen`), since it is y that differs.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import field
 from itertools import pairwise
+from typing import Annotated, Literal
 
+import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Noise, Operator, Prior
+from vml_bench.errors import InputError
+from vml_bench.identity import AsBefore
 from vml_bench.operators.base import divide_on_support
 from vml_bench.sampling import ancestral, renoise
 from vml_bench.schedule import DDPMSchedule, Schedule
@@ -37,20 +44,65 @@ class DPS:
         scale: ζ. The authors' configurations, at 1,000 levels, 256×256 and σ_y = 0.05: 0.3 for ×4 super-resolution,
             Gaussian and motion deblurring, 0.5 for random inpainting. With fewer levels hold ζ · levels.
         schedule: noise levels; the paper's are all 1,000 of the linear-β schedule.
+        clip: whether x̂_0 is clipped to [-1, 1], the gradient being 0 where it is (clip_denoised in the program's
+            configs/diffusion_config.yaml).
+        variance: of the ancestral step's noise: "small", DDPM's with x_0 known, as above; or "learned", what the prior
+            learned (model_var_type learned_range in the same file), for priors with `learned_variance`.
     """
 
     scale: NonNegativeFloat = 0.3
     schedule: Schedule = field(default_factory=DDPMSchedule)
+    clip: Annotated[bool, AsBefore(False)] = False
+    variance: Annotated[Literal["small", "learned"], AsBefore("small")] = "small"
 
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at sqrt(1 + σ_max²) n."""
+        self.check(denoiser)
         levels = self.schedule(denoiser)
         x = math.sqrt(1 + levels[0] ** 2) * rng.randn_like(operator.adjoint(y))
         for sigma, sigma_next in pairwise([*levels, 0.0]):
-            x0_hat, vjp = denoiser.vjp(x, sigma)
+            x0_hat, v, vjp = self._ask(denoiser, x, sigma)
             residual = y - operator.forward(x0_hat)
             norm = residual.flatten(1).norm(dim=1)[:, None, None, None].expand_as(x)
             gradient = -vjp(divide_on_support(operator.adjoint(residual), norm))  # ∇ ‖y − H x̂_0‖; 0 where that is
-            x = renoise(x0_hat, (x - x0_hat) / sigma, sigma_next, rng.randn_like(x), ancestral(sigma, sigma_next))
+            n = widening(v, sigma, sigma_next) * rng.randn_like(x)
+            x = renoise(x0_hat, (x - x0_hat) / sigma, sigma_next, n, ancestral(sigma, sigma_next))
             x = x - self.scale * math.sqrt((1 + sigma**2) * (1 + sigma_next**2)) * gradient
         return x
+
+    def check(self, prior: Prior | Denoiser) -> None:
+        """Refuse a prior without the learned variance that is asked for.
+
+        Raises:
+            InputError: names the override that does without.
+        """
+        if self.variance == "learned" and not getattr(prior, "learned_variance", False):
+            raise InputError(
+                "variance=learned, but this prior has learned none",
+                "set method.sampler.variance=small, or choose a prior that has: ffhq256 or imagenet256",
+            )
+
+    def _ask(
+        self, denoiser: Denoiser, x: Tensor, sigma: float
+    ) -> tuple[Tensor, Tensor | float, Callable[[Tensor], Tensor]]:
+        """x̂_0, the variance as v ∈ [-1, 1], and u ↦ (∂x̂_0/∂x)ᵀ u."""
+        if self.variance == "learned":
+            x0_hat, v, vjp = denoiser.vjp_with_variance(x, sigma)
+        else:
+            v, (x0_hat, vjp) = -1.0, denoiser.vjp(x, sigma)
+        if not self.clip:
+            return x0_hat, v, vjp
+        return x0_hat.clamp(-1, 1), v, lambda u: vjp(torch.where(x0_hat.abs() <= 1, u, 0))
+
+
+def widening(v: Tensor | float, sigma: float, sigma_next: float) -> Tensor | float:
+    """Standard deviation of the step's noise over that of the "small" variance: 1 at v = −1.
+
+    The log variance is linear in v (Nichol, Dhariwal 2021, arXiv:2102.09672, eq. 15), from DDPM's smaller variance,
+    β̃ = β (1 − ᾱ_next)/(1 − ᾱ), at v = −1 to its larger, β, at v = 1. ᾱ is that of the levels visited, and
+    1 − ᾱ = σ²/(1 + σ²). The last step has no noise.
+    """
+    if sigma_next == 0:
+        return 1.0
+    larger = sigma**2 / (1 + sigma**2) * (1 + sigma_next**2) / sigma_next**2  # β/β̃
+    return larger ** ((v + 1) / 4)

@@ -84,6 +84,8 @@ def row_sum_solve(error: Tensor, operator: Operator, tau: float, vjp: PullBack, 
 
 def shortened(correction: Tensor, error: Tensor, operator: Operator) -> Tensor:
     """d, or where an image's ‖H d‖ > 2 ‖e‖, d ‖e‖/‖H d‖: (B, C, H, W) -> (B, C, H, W)."""
+    reached = operator.forward(operator.adjoint(torch.ones_like(error))) != 0  # not so where a mask hides a pixel
+    error = torch.where(reached, error, 0)
     reach, wanted = (r.flatten(1).norm(dim=1) for r in (operator.forward(correction), error))
     share = torch.where(reach > 2 * wanted, divide_on_support(wanted, reach), 1)
     return share[:, None, None, None] * correction

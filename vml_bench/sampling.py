@@ -46,3 +46,18 @@ def measured_spectrum(y: Tensor, operator: Operator, noise_std: float) -> tuple[
     s = operator.singular_values
     y_bar = torch.where(s > 0, operator.measurement_to_spectrum(y) / s, 0)
     return y_bar, torch.where(s > 0, noise_std / s, math.inf)
+
+
+def null_noise(y: Tensor, operator: Operator, noise_std: float) -> Tensor | None:
+    """Uᵀ y / σ_y, which where s = 0 is the measurement's noise alone.
+
+    Args:
+        y: (B, *measurement).
+        operator: H.
+        noise_std: σ_y ≥ 0.
+
+    Returns:
+        (B, C, H, W), for a separable blur; None without noise, and for an operator that measures only where s > 0.
+    """
+    whole_spectrum = getattr(operator, "measurement_to_whole_spectrum", None)
+    return whole_spectrum(y) / noise_std if whole_spectrum and noise_std > 0 else None

@@ -11,15 +11,22 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import uniform_filter
 
 from tests.run_folders import originals, write_oracle_run, write_run
 from vml_bench.analysis.protocols import format_report, rescore, write
+from vml_bench.analysis.protocols.blurs import blurs_of
 from vml_bench.analysis.protocols.scores import averaging, stretch
 from vml_bench.cli import main
+from vml_bench.data.images import read_picture, to_uint8
 from vml_bench.errors import InputError
 from vml_bench.metrics.frechet import frechet_distance
 from vml_bench.metrics.perceptual import lpips_network
+from vml_bench.operators import UniformBlur
+from vml_bench.runner.cell import Cell
+from vml_bench.runner.run import Runner
 from vml_bench.store import layout
+from vml_bench.store.runs import open_run
 from vml_bench.weights.lpips import trunk_file
 
 IDS = tuple(f"i{k}" for k in range(10))
@@ -242,3 +249,75 @@ def test_a_run_without_a_usable_image_or_with_a_picture_gone_is_refused(tmp_path
         rescore(write_run(tmp_path, "ddrm"), CPU)
     with pytest.raises(InputError, match="keeps no pictures"):
         rescore(write_oracle_run(tmp_path), CPU)
+
+
+def blurred(results: Path, **options) -> Path:
+    """A run on three of the images of `draw` under a uniform blur of these options."""
+    asked = {"operator": {"UniformBlur": {"taps": 5, "padding": "zero", **options}}}
+    run = write_run(results, ids=IDS[:3], psnr=[20.0, 21.0, 22.0], lpips=[0.1, 0.2, 0.3], asked=asked)
+    draw(results, run)
+    return run
+
+
+def rounded(image: np.ndarray) -> np.ndarray:
+    return image.clip(0, 255).round()
+
+
+def test_a_blur_is_compared_with_its_scrambled_twin(tmp_path):
+    run = blurred(tmp_path)
+    frame = rescore(run, CPU)
+    files = [layout.picture(originals(tmp_path), i) for i in IDS[:3]]
+    twin, pairs = UniformBlur((3, 40, 40), taps=5, padding="zero", scrambled=True), []
+    for file in files:  # beyond the edge lies grey, 127.5
+        plain = rounded(uniform_filter(pixels(file) - 127.5, (5, 5, 0), mode="constant") + 127.5)
+        pairs.append((pixels(file), plain, to_uint8(twin.forward(read_picture(file)[None])[0]).astype(float)))
+    own = row(frame, "blur", "psnr", "measurement without noise, plain (this run)")
+    other = row(frame, "blur", "psnr", "measurement without noise, scrambled")
+    apart = row(frame, "blur", "psnr", "one measurement against the other")
+    assert own["value"] == pytest.approx(np.mean([psnr(image, plain) for image, plain, _ in pairs]), abs=1e-3)
+    assert other["value"] == pytest.approx(np.mean([psnr(image, twin) for image, _, twin in pairs]), abs=1e-3)
+    assert other["difference"] == pytest.approx(other["value"] - own["value"])
+    assert apart["value"] == pytest.approx(np.mean([psnr(plain, twin) for _, plain, twin in pairs]), abs=1e-3)
+    assert 10 < apart["value"] < 40  # other measurements, to look at much alike
+    *tables, picture = write(frame, run)
+    assert f"({picture.name})" in tables[-1].read_text()
+    drawn = np.asarray(Image.open(picture).convert("RGB")).tobytes()
+    zoomed = [np.kron(image, np.ones((5, 5, 1))).astype(np.uint8) for images in pairs for image in images]
+    assert all(image[side].tobytes() in drawn for image in zoomed for side in (0, -1))
+
+
+@pytest.mark.parametrize(("asked", "own"), [("deblur_gauss10", "plain"), ("deblur_uniform_ddrm", "scrambled")])
+def test_the_pseudo_inverse_of_a_blur_is_what_a_run_of_it_scored(cell_config, asked, own):
+    """Operator, noise and rounding are those of the run that was made."""
+    config = cell_config("dataset=photos64", f"task={asked}", "method=pinv", "runner.limit=2", "metrics.features=[]")
+    frame = rescore(Runner(Cell(config)).run(), CPU)
+    found = row(frame, "blur", "psnr", f"pseudo-inverse, σ_y = 0.05, {own} (this run)")
+    assert found["value"] == pytest.approx(row(frame, "leaderboard", "psnr")["value"], abs=1e-3)
+    exact = row(frame, "blur", "psnr", f"pseudo-inverse, without noise, {own} (this run)")
+    assert exact["value"] > found["value"] + 10
+
+
+def test_another_operator_is_not_compared_with_a_blur(report, folder):
+    assert not (report["convention"] == "blur").any()
+    assert not (folder / "blur.png").exists()
+
+
+@pytest.mark.parametrize("options", [{"taps": 10**12}, {"std": 3.0}, {"padding": [1]}, {"zero_below": "x"}])
+def test_a_record_of_a_blur_that_cannot_be_built_is_refused(tmp_path, options):
+    run = open_run(write_run(tmp_path, asked={"operator": {"UniformBlur": {"taps": 5, **options}}}))
+    with pytest.raises(InputError, match="cannot be built"):
+        blurs_of(run, (3, 40, 40))
+
+
+@pytest.mark.parametrize("operator", [{"Popen": {"args": "ls"}}, {}, "UniformBlur", {"UniformBlur": {}, "b": {}}])
+def test_no_other_class_of_a_record_is_built(tmp_path, operator):
+    assert blurs_of(open_run(write_run(tmp_path, asked={"operator": operator})), (3, 40, 40)) is None
+
+
+def test_a_report_keeps_its_other_rows_where_the_blur_cannot_be_built(tmp_path):
+    run = blurred(tmp_path, taps=4)
+    frame = rescore(run, CPU)
+    (said,) = frame.loc[frame["convention"] == "blur", "note"]
+    assert "no middle tap" in said
+    assert not math.isnan(row(frame, "leaderboard", "psnr")["value"])
+    assert [path.name for path in write(frame, run)] == ["protocols.csv", "protocols.md"]

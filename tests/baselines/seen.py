@@ -32,6 +32,30 @@ class Recorder:
         self.asked.append((x.detach(), sigma))
         return self.prior(x, sigma)
 
+    @property
+    def learned_variance(self) -> bool:
+        return getattr(self.prior, "learned_variance", False)
+
+    def with_variance(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        self.asked.append((x.detach(), sigma))
+        return self.prior.with_variance(x, sigma)
+
+
+class WithVariance:
+    """A prior that has a learned variance too, the same v at every x and σ; shape (1, C, H, W) or a number."""
+
+    learned_variance = True
+
+    def __init__(self, prior, v: Tensor | float) -> None:
+        self.prior, self.v = prior, torch.as_tensor(v, dtype=torch.float64)
+        self.sigma_min, self.sigma_max, self.image_shape = prior.sigma_min, prior.sigma_max, prior.image_shape
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        return self.prior(x, sigma)
+
+    def with_variance(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        return self.prior(x, sigma), self.v.expand_as(x)
+
 
 def path(method, levels, noises, y, operator, noise_std, prior) -> list[Tensor]:
     """x_t where each level is first asked, and the answer."""

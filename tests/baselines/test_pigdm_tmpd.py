@@ -305,6 +305,34 @@ def test_an_image_does_not_depend_on_its_batch(method):
     assert torch.allclose(alone[0], together[5], atol=1e-9)
 
 
+@pytest.mark.parametrize(("sigma", "sigma_next"), [(2.0, 0.5), (0.3, 0.05), (0.3, 0.0)])
+def test_with_the_whole_noise_pigdm_steps_as_the_library_does(sigma, sigma_next):
+    """x_0 = D + Jᵀ H⁺(y − H D), its observed coordinates replaced by those of y, x ← x_0 + σ_next n."""
+    case = problem(4, noise_std=0.0)
+    x, n = normal(1, *case.truth.shape), normal(2, *case.truth.shape)
+    denoised, pull_back = Denoiser(case.prior).vjp(x, sigma)
+    x_0 = denoised + pull_back(case.operator.pinv(case.y - case.operator.forward(denoised)))
+    x_0 = x_0 + case.operator.pinv(case.y - case.operator.forward(x_0))
+    method = PiGDM(eta=1.0, adaptive_weight="one", keep_measured=True, fresh_noise="whole")
+    reached = step(method, x, sigma, sigma_next, n, case.y, case.operator, 0.0, case.prior)
+    assert torch.allclose(reached, x_0 + sigma_next * n, atol=1e-9)
+
+
+def test_with_the_whole_noise_eta_shares_it_between_old_and_new():
+    case = problem(4, noise_std=0.05)
+    x, n = normal(1, *case.truth.shape), normal(2, *case.truth.shape)
+    steps = [
+        step(PiGDM(eta=eta, fresh_noise=kind), x, 0.3, 0.1, n, case.y, case.operator, 0.05, case.prior)
+        for eta, kind in ((0.0, "ancestral"), (0.0, "whole"), (0.5, "ancestral"), (0.5, "whole"))
+    ]
+    assert torch.equal(steps[0], steps[1])
+    epsilon = (x - case.prior(x, 0.3)) / 0.3
+    shares = [0.25 * (1 - 1 / 9), 0.25]  # of the variance 0.1²: of the ancestral step's noise, and of the whole
+    expected = [0.1 * ((math.sqrt(1 - s) - 1) * epsilon + math.sqrt(s) * n) for s in shares]
+    for reached, moved in zip(steps[2:], expected, strict=True):
+        assert torch.allclose(reached - steps[0], moved, atol=1e-9)
+
+
 def test_a_pull_back_serves_again_only_while_retained():
     case = problem(0)
     denoiser = Denoiser(case.prior)

@@ -65,19 +65,38 @@ def bell(taps: int, std: float) -> list[float]:
     return [height / sum(heights) for height in heights]
 
 
-def ddrm_factor(kernel: list[float], size: int) -> np.ndarray:
-    """One axis of a DDRM blur: the lost last tap, zero edges, singular values under 3e-2 gone."""
+def ddrm_matrix(kernel: list[float], size: int) -> np.ndarray:
+    """One axis of a DDRM blur: the lost last tap, zero edges."""
     matrix, half = np.zeros((size, size)), len(kernel) // 2
     for i in range(size):
         for j in range(max(i - half, 0), min(i + half, size)):
             matrix[i, j] = kernel[j - i + half]
-    u, s, vh = np.linalg.svd(matrix)
+    return matrix
+
+
+def ddrm_factor(kernel: list[float], size: int) -> np.ndarray:
+    """The same without singular values under 3e-2."""
+    u, s, vh = np.linalg.svd(ddrm_matrix(kernel, size))
     return u @ np.diag(np.where(s < 3e-2, 0, s)) @ vh
 
 
 def ddrm_blur(x: Tensor, vertical: list[float], horizontal: list[float]) -> Tensor:
     a, b = ddrm_factor(vertical, x.shape[2]), ddrm_factor(horizontal, x.shape[3])
     return torch.einsum("ij,bcjk,lk->bcil", torch.from_numpy(a), x, torch.from_numpy(b))
+
+
+def ddrm_scrambled(x: Tensor, vertical: list[float], horizontal: list[float]) -> Tensor:
+    """DDRM's blurs: the list of singular values C times over, on vectors that alternate between the channels."""
+    (u, s, vh), (p, t, qh) = (np.linalg.svd(ddrm_matrix(kernel, 8)) for kernel in (vertical, horizontal))
+    pairs = sorted(((s[i] * t[j], i, j) for i in range(8) for j in range(8)), reverse=True)
+    values = [value for value, _, _ in pairs] * x.shape[1]
+    y = np.zeros_like(x.numpy())
+    for place, value in enumerate(values):
+        pair, channel = divmod(place, x.shape[1])
+        _, i, j = pairs[pair]
+        seen = np.einsum("h,bhw,w->b", vh[i], x.numpy()[:, channel], qh[j])
+        y[:, channel] += value * np.einsum("b,h,w->bhw", seen, u[:, i], p[:, j])
+    return torch.from_numpy(y)
 
 
 def hide(x: Tensor, rows: slice, columns: slice) -> Tensor:
@@ -178,6 +197,11 @@ CASES = {
     ),
     "aniso DDRM": Case(
         ops.GaussianBlur, {"taps": 9, "std": (1.0, 20.0), **DDRM}, lambda x: ddrm_blur(x, bell(9, 1), WIDE)
+    ),
+    "aniso scrambled": Case(
+        ops.GaussianBlur,
+        {"taps": 9, "std": (1.0, 20.0), "padding": "zero", "drop_last_tap": True, "scrambled": True},
+        lambda x: ddrm_scrambled(x, bell(9, 1), WIDE),
     ),
     "motion": Case(ops.MotionBlur, {}, lambda x: rolled(x, MOTION)),
     "circular lopsided": Case(ops.CircularBlur, {"kernel": LOPSIDED}, lambda x: rolled(x, LOPSIDED)),

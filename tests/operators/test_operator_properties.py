@@ -24,6 +24,7 @@ BUILDERS: dict[str, Callable[..., SpectralOperator]] = {
     "half": ops.InpaintHalf,
     "box": ops.InpaintBox,
     "random": lambda **k: ops.InpaintRandom(**k).for_images(["a", "b", "c"], seed=0),
+    "random box": lambda **k: ops.InpaintRandomBox(noise_on_unseen=True, **k).for_images(["a", "b", "c"], seed=0),
     "sr4": ops.BlockAverage,
     "bicubic": ops.Bicubic,
     "uniform": ops.UniformBlur,
@@ -32,7 +33,11 @@ BUILDERS: dict[str, Callable[..., SpectralOperator]] = {
     "gauss DDRM": lambda **k: ops.GaussianBlur(taps=5, std=10.0, **DDRM, **k),
     "aniso": lambda **k: ops.GaussianBlur(taps=9, std=(1.0, 20.0), **k),
     "aniso DDRM": lambda **k: ops.GaussianBlur(taps=9, std=(1.0, 20.0), **DDRM, **k),
+    "uniform scrambled": lambda **k: ops.UniformBlur(**k, **DDRM, scrambled=True),
+    "aniso scrambled": lambda **k: ops.GaussianBlur(taps=9, std=(1.0, 20.0), **DDRM, scrambled=True, **k),
     "motion": ops.MotionBlur,
+    "motions": lambda **k: ops.MotionBlur(seed=None, **k).for_images(["a", "b", "c"], seed=0),
+    "widths": lambda **k: ops.RandomGaussianBlur(taps=31, **k).for_images(["a", "b", "c"], seed=0),
     "colorize": ops.Colorize,
 }
 

@@ -16,7 +16,7 @@ CONSTANT = {
     **dict.fromkeys(("denoise", "inpaint_half", "inpaint_box", "inpaint_random", "inpaint_random50"), 1.0),
     **dict.fromkeys(("sr4", "sr4_bicubic", "colorize", "deblur_gauss", "deblur_motion"), 1.0),
     **dict.fromkeys(("deblur_aniso_all_taps", "deblur_uniform_all_taps"), 1.0),
-    **{"deblur_uniform": (8 / 9) ** 2, "deblur_gauss_ddrm": 0.64, "deblur_aniso": 8 / 9},
+    **{"deblur_uniform": (8 / 9) ** 2, "deblur_gauss10": 0.64, "deblur_aniso": 8 / 9},
 }
 """What is left of a constant image: all of it by filters of sum 1, less by DDRM's, which lose their last tap."""
 
@@ -33,7 +33,7 @@ def build(name: str, side: int = 64) -> SpectralOperator:
 @pytest.mark.parametrize("name", NAMES)
 def test_task_runs(name: str) -> None:
     config = load(name)
-    assert config.noise_std > 0
+    assert config.noise_std >= 0
     operator = build(name, side=8 if name == "random_projection" else 64)
     x = torch.rand(2, *operator.image_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     noise = torch.randn(operator.forward(x).shape, generator=torch.Generator().manual_seed(1))
@@ -58,10 +58,38 @@ def test_ratios() -> None:
 
 
 def test_thresholds_are_ddrms() -> None:
-    for name in ("deblur_uniform", "deblur_gauss_ddrm", "deblur_aniso"):
+    for name in ("deblur_uniform", "deblur_gauss10", "deblur_aniso"):
         s = build(name).singular_values[0]
         assert s[s > 0].min() >= 0.03**2 * (1 - 1e-6)
         assert (s == 0).any()
+
+
+@pytest.mark.parametrize(
+    ("scrambled", "blur", "overrides"),
+    [
+        ("deblur_uniform_ddrm", "deblur_uniform", []),
+        ("deblur_gauss_ddrm", "deblur_gauss10", []),
+        ("deblur_aniso_ddrm", "deblur_aniso", []),
+        ("deblur_uniform_ddrm_all_taps", "deblur_uniform", ["operator.drop_last_tap=false"]),
+        ("deblur_gauss_ddrm_all_taps", "deblur_gauss10", ["operator.drop_last_tap=false"]),
+    ],
+)
+def test_what_ddrms_program_has_for_a_blur_has_its_singular_values_but_is_none(
+    scrambled: str, blur: str, overrides: list[str]
+) -> None:
+    config = OmegaConf.merge(load(blur), OmegaConf.from_dotlist(overrides))
+    options = {key: value for key, value in load(scrambled).operator.items() if key != "scrambled"}
+    assert options == dict(config.operator)
+    true, named = instantiate(config.operator)(image_shape=(3, 64, 64)), build(scrambled)
+    torch.testing.assert_close(
+        named.singular_values.flatten().sort().values, true.singular_values.flatten().sort().values
+    )
+    white = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for operator, smooth in ((true, True), (named, False)):
+        y = operator.forward(white)
+        across = (y[..., 1:] * y[..., :-1]).mean() / y.square().mean()
+        down = (y[..., 1:, :] * y[..., :-1, :]).mean() / y.square().mean()
+        assert (across > 0.7 and down > 0.7) if smooth else (across < 0.3 and down < 0.3)
 
 
 def test_other_arguments_from_the_command_line() -> None:

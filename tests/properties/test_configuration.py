@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vml_bench.errors import InputError
-from vml_bench.runner.cell import assemble
+from vml_bench.runner.cell import Cell
 from vml_bench.runner.validation import validate
 
 PLANE = (
@@ -92,7 +92,7 @@ def test_any_value_that_a_method_or_task_takes_runs_or_is_refused(
     key = data.draw(st.sampled_from([key for key in keys if "_target_" not in key and "_partial_" not in key]))
     config = changed(config, key, data.draw(st.integers(-3, 5) | st.floats() | st.none() | st.text(max_size=3)))
     try:
-        cell = assemble(config)
+        cell = Cell(config)
         levels = getattr(cell.method, "schedule", lambda prior: [1.0])(cell.prior)
     except InputError:
         return
@@ -111,20 +111,20 @@ def test_a_runs_name_does_not_depend_on_the_order_of_keys_or_on_how_it_is_run(
     configs: dict[str, DictConfig], data: st.DataObject
 ) -> None:
     config = configs[data.draw(st.sampled_from(METHODS))]
-    name = assemble(config).name
+    name = Cell(config).name
     again = OmegaConf.create(shuffled(OmegaConf.to_container(config), data.draw))
     how = {"batch_size": st.integers(1, 64), "threads": st.just(1), "limit": st.none() | st.just(1)}
     for key in data.draw(st.lists(st.sampled_from(sorted(how)), unique=True)):
         again = changed(again, f"runner.{key}", data.draw(how[key]))
     again = changed(again, "tracker", {"_target_": "vml_bench.tracker.CSVTracker"})
     again = changed(again, "method.name", data.draw(st.sampled_from(["other", "x"])))
-    assert assemble(again).name == name
-    assert assemble(changed(again, "seed", config.seed + data.draw(st.integers(1, 99)))).name != name
-    assert assemble(changed(again, "task.noise_std", 0.05 + data.draw(st.floats(1e-3, 1)))).name != name
+    assert Cell(again).name == name
+    assert Cell(changed(again, "seed", config.seed + data.draw(st.integers(1, 99)))).name != name
+    assert Cell(changed(again, "task.noise_std", 0.05 + data.draw(st.floats(1e-3, 1)))).name != name
 
 
 def test_runs_of_different_methods_have_different_names(configs: dict[str, DictConfig]) -> None:
-    assert len({assemble(config).name for config in configs.values()}) == len(METHODS)
+    assert len({Cell(config).name for config in configs.values()}) == len(METHODS)
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)

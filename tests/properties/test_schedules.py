@@ -61,11 +61,12 @@ def test_edm_levels_fall_from_end_to_end(
 @given(
     prior=ranges,
     levels=st.integers(1, 1200),
-    spacing=st.sampled_from(["linspace", "leading"]),
+    spacing=st.sampled_from(["linspace", "leading", "trailing"]),
     betas=st.tuples(st.floats(1e-6, 0.5), st.floats(1e-6, 0.5)).map(sorted),
     timesteps=st.integers(1, 1200),
 )
 @example(SimpleNamespace(sigma_min=0.002, sigma_max=10.0), 768, "linspace", [1e-4, 0.02], 1000)
+@example(SimpleNamespace(sigma_min=0.002, sigma_max=10.0), 300, "trailing", [1e-4, 0.02], 1000)
 def test_ddpm_levels_fall_within_the_range(
     prior: SimpleNamespace, levels: int, spacing: str, betas: list[float], timesteps: int
 ) -> None:
@@ -123,8 +124,16 @@ def test_any_option_gives_levels_or_a_refusal(kind: type, options: dict[str, obj
     check(levels, schedule.levels, PHOTOS)
 
 
-@pytest.mark.parametrize("levels", [0, -1, MOST_LEVELS + 1, 2.0, True, None, "20"])
+@pytest.mark.parametrize("levels", [0, -1, MOST_LEVELS + 1, 2.0, True, "20"])
 def test_a_number_of_levels_that_is_none(levels: object) -> None:
     for kind in (EDMSchedule, DDPMSchedule):
         with pytest.raises(InputError, match="levels="):
             kind(levels)
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+def test_no_number_of_levels_is_every_timestep_in_the_range(spacing: str) -> None:
+    levels = DDPMSchedule(None, spacing=spacing)(PHOTOS)
+    assert levels == DDPMSchedule(len(levels), spacing=spacing)(PHOTOS)
+    with pytest.raises(InputError, match=f"set schedule.levels to {len(levels)} or less"):
+        DDPMSchedule(len(levels) + 1, spacing=spacing)(PHOTOS)

@@ -108,9 +108,9 @@ class Processes(RuleBasedStateMachine):
         healthy = {image_id for image_id, is_healthy in self.done.items() if is_healthy}
         assert features.keys() == healthy
         assert all((vector == self.value(image_id)).all() for image_id, vector in features.items())
-        merged = parts.read_table(self.folder)
-        if merged is not None:
-            assert list(merged["image_id"]) == sorted(merged["image_id"], key=ORDER.index)
+        if parts.table(self.folder).exists():
+            merged = parts.read_part(parts.table(self.folder)).rows["image_id"]
+            assert list(merged) == sorted(merged, key=ORDER.index)
 
 
 Processes.TestCase.settings = settings(deadline=None, derandomize=True, max_examples=15, stateful_step_count=14)

@@ -93,7 +93,7 @@ class SpectralOperator(ABC):
         return (self.measurement_to_spectrum(y) - self.singular_values * self.to_spectrum(x)).flatten(1).norm(dim=1)
 
     def observed(self, y: Tensor) -> Tensor:
-        """y with 0 wherever nothing is measured (masks)."""
+        """y with 0 wherever nothing is measured (masks that add no noise there)."""
         return y
 
     def measure(self, x: Tensor, noise_std: float, noise: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ class SeparableOperator(SpectralOperator):
         horizontal: B's decomposition; B is (N, W) and mixes the pixels of a row.
         zero_below: singular values of A and of B below this are set to 0 before the product; see also
             `svd.RANK_TOLERANCE`.
+        scrambled: see `scramble`; the operator is then no longer A x Bᵀ.
         dtype: of the operator's tensors.
 
     A measurement has shape (B, C, M, N).
@@ -36,14 +37,16 @@ class SeparableOperator(SpectralOperator):
         horizontal: PaddedSVD,
         zero_below: Annotated[float, AsBefore(0.0)] = 0.0,
         dtype: torch.dtype = torch.float32,
+        scrambled: Annotated[bool, AsBefore(False)] = False,
     ) -> None:
         self.image_shape = check_image_shape(image_shape)
         s_vertical, s_horizontal = (
             torch.where(factor.singular_values < zero_below, 0, factor.singular_values)
             for factor in (vertical, horizontal)
         )
-        s = without_rounding(torch.outer(s_vertical, s_horizontal))
-        self.singular_values = s.to(dtype).expand(self.image_shape).contiguous()
+        s = torch.outer(s_vertical, s_horizontal).expand(self.image_shape)
+        s = without_rounding(scramble(s) if scrambled else s)
+        self.singular_values = s.to(dtype).contiguous()
         self.u_vertical, self.v_vertical = vertical.left.to(dtype), vertical.right.to(dtype)
         self.u_horizontal, self.v_horizontal = horizontal.left.to(dtype), horizontal.right.to(dtype)
 
@@ -116,10 +119,17 @@ class SeparableBlur(SeparableOperator):
             ``range(i - k // 2, i + k // 2)`` does; the filter then no longer sums to 1.
         zero_below: 1-D singular values below this are set to 0; DDRM: 3e-2.
         dtype: of the operator's tensors.
+        scrambled: hand the singular values to other singular vectors, as DDRM's program does (`scramble`): then it
+            smooths, but is no convolution.
+
+    Attributes:
+        blur_singular_values: the blur's own singular values in their own places, (C, H, W), neither cut nor scrambled.
 
     Raises:
         InputError: an unknown padding or a negative threshold.
     """
+
+    blur_singular_values: Tensor
 
     def __init__(
         self,
@@ -130,6 +140,7 @@ class SeparableBlur(SeparableOperator):
         drop_last_tap: bool = False,
         zero_below: Annotated[float, AsBefore(0.0)] = 0.0,
         dtype: torch.dtype = torch.float32,
+        scrambled: Annotated[bool, AsBefore(False)] = False,
     ) -> None:
         _, height, width = check_image_shape(image_shape)
         if not 0 <= zero_below < 1:
@@ -140,7 +151,13 @@ class SeparableBlur(SeparableOperator):
         for size, taps in ((height, vertical), (width, horizontal)):
             kept = taps[:-1] if drop_last_tap else taps
             factors.append(padded_svd(filter_matrix(size, kept, -(len(taps) // 2), padding)))
-        super().__init__(image_shape, *factors, zero_below=zero_below, dtype=dtype)
+        super().__init__(image_shape, *factors, zero_below=zero_below, dtype=dtype, scrambled=scrambled)
+        own = torch.outer(*(factor.singular_values for factor in factors))
+        self.blur_singular_values = own.to(dtype).expand(self.image_shape)
+
+    def measurement_to_whole_spectrum(self, y: Tensor) -> Tensor:
+        """Uᵀ y, also where s = 0: what lies there is noise alone. (B, C, H, W) -> (B, C, H, W)."""
+        return self.u_vertical.mT @ y @ self.u_horizontal
 
 
 class UniformBlur(SeparableBlur):
@@ -154,9 +171,10 @@ class UniformBlur(SeparableBlur):
         drop_last_tap: bool = False,
         zero_below: Annotated[float, AsBefore(0.0)] = 0.0,
         dtype: torch.dtype = torch.float32,
+        scrambled: Annotated[bool, AsBefore(False)] = False,
     ) -> None:
         box = uniform_taps(taps)
-        super().__init__(image_shape, box, box, padding, drop_last_tap, zero_below, dtype)
+        super().__init__(image_shape, box, box, padding, drop_last_tap, zero_below, dtype, scrambled)
 
 
 class GaussianBlur(SeparableBlur):
@@ -168,7 +186,7 @@ class GaussianBlur(SeparableBlur):
         std: standard deviation in pixels, or (vertical, horizontal).
         truncate: taps beyond round(truncate · std) are 0, as in `scipy.ndimage.gaussian_filter`, which made
             DPS's kernel (truncate = 4: of its 61 taps at std 3 the middle 25 are not 0); None keeps all.
-        padding, drop_last_tap, zero_below, dtype: see `SeparableBlur`.
+        padding, drop_last_tap, zero_below, dtype, scrambled: see `SeparableBlur`.
     """
 
     def __init__(
@@ -181,9 +199,28 @@ class GaussianBlur(SeparableBlur):
         drop_last_tap: bool = False,
         zero_below: Annotated[float, AsBefore(0.0)] = 0.0,
         dtype: torch.dtype = torch.float32,
+        scrambled: Annotated[bool, AsBefore(False)] = False,
     ) -> None:
         vertical, horizontal = (gaussian_taps(taps, s, truncate) for s in as_pair("std", std))
-        super().__init__(image_shape, vertical, horizontal, padding, drop_last_tap, zero_below, dtype)
+        super().__init__(image_shape, vertical, horizontal, padding, drop_last_tap, zero_below, dtype, scrambled)
+
+
+def scramble(s: Tensor) -> Tensor:
+    """The singular values of one channel, (C, H, W) and equal for all C, in the order in which DDRM's blurs have them.
+
+    DDRM's `Deblurring` and `Deblurring2D` (github.com/bahjat-kawar/ddrm, functions/svd_replacement.py; DDNM's and
+    RED-diff's programs have the same classes) sort the N = H·W singular values of a channel, largest first, and lay
+    them out C times in a row, while their singular vectors alternate between the channels. So vector i of channel c,
+    counted in the order of sorting, gets the singular value (C i + c) mod N of the sorted ones. Equal values, of which
+    a blur with the same taps along both axes has many, come in the order in which torch's sort leaves them on the CPU,
+    as in the program. Where singular values of one axis are equal, or nearly so, their vectors and with them this
+    operator depend on the linear-algebra library.
+    """
+    values, place = s[0].flatten().sort(descending=True)
+    scrambled = torch.empty_like(s).flatten(1)
+    for channel, row in enumerate(scrambled):
+        row[place] = values[(len(s) * torch.arange(len(values)) + channel) % len(values)]
+    return scrambled.view_as(s)
 
 
 def check_factor(image_shape: Sequence[int], factor: int) -> tuple[int, int]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from vml_bench.analysis.leaderboard.render import SYNTHETIC
+from vml_bench.analysis.protocols.blurs import PICTURE
+from vml_bench.analysis.protocols.report import draw_blurs
 from vml_bench.columns import BY_NAME
 from vml_bench.text import aligned, bounds, escape_markdown, escape_terminal, markdown, number, write_files
 
@@ -43,6 +45,7 @@ def to_markdown(frame: pd.DataFrame) -> str:
     lines = [f"# Protocols: {escape_markdown(frame.attrs['run'])}", "", ABOUT, ""]
     lines += [SYNTHETIC, ""] if frame.attrs["synthetic"] else []
     lines += markdown(HEAD, [list(map(escape_markdown, row)) for row in table(frame)], left=[0, 1, 2, 6])
+    lines += ["", f"![Ground truth, both measurements and their difference]({PICTURE})"] if _blurred(frame) else []
     return "\n".join(lines) + "\n"
 
 
@@ -58,5 +61,11 @@ def format_report(frame: pd.DataFrame) -> str:
 
 
 def write(frame: pd.DataFrame, folder: str | Path) -> list[Path]:
-    """Write protocols.csv and protocols.md into the run's folder, each whole or not at all; returns their paths."""
-    return write_files(folder, {"protocols.csv": frame.to_csv(index=False), "protocols.md": to_markdown(frame)})
+    """Write protocols.csv and protocols.md into the run's folder, and for a blur its picture; returns their paths."""
+    files = write_files(folder, {"protocols.csv": frame.to_csv(index=False), "protocols.md": to_markdown(frame)})
+    return [*files, *(draw_blurs(folder, Path(folder, PICTURE)) if _blurred(frame) else ())]
+
+
+def _blurred(frame: pd.DataFrame) -> bool:
+    """Whether blurs were compared."""
+    return bool(((frame["convention"] == "blur") & frame["value"].notna()).any())

@@ -12,15 +12,17 @@ import pandas as pd
 import torch
 
 from vml_bench.analysis.leaderboard.intervals import bootstrap_interval
+from vml_bench.analysis.protocols.blurs import PLAIN, SCRAMBLED, blurs_of, draw
 from vml_bench.analysis.protocols.scores import DEFAULTS, SAVINGS, Scorer, score_pictures
 from vml_bench.columns import DISTANCES
+from vml_bench.data.images import read_picture
 from vml_bench.errors import InputError
 from vml_bench.identity import flat, in_words
 from vml_bench.metrics.frechet import frechet_distance, frechet_interval
 from vml_bench.metrics.suite import extractor
 from vml_bench.store.features import Extract, complete_features
 from vml_bench.store.layout import RunPlace
-from vml_bench.store.runs import UNREADABLE, Problem, Run, read_run, read_runs
+from vml_bench.store.runs import UNREADABLE, Problem, Run, read_run, select_runs
 
 REPORT = (
     *("convention", "setting", "metric", "value", "low", "high", "n"),
@@ -78,21 +80,7 @@ def rescore(folder: str | Path, device: torch.device) -> pd.DataFrame:
         InputError: the folder is no run, its pictures are not kept, it has no image that did not diverge, or a picture
             is missing.
     """
-    folder = Path(folder).resolve()
-    try:
-        run = read_run(RunPlace.of(folder).folder)
-    except UNREADABLE as error:
-        usage = "give <results>/runs/<dataset>/<task>/<method>/<run>"
-        raise InputError(f"{folder} is no run ({error})", usage) from error
-    if run.exact:
-        raise InputError(f"{folder} is scored against an exact posterior and keeps no pictures", "choose another run")
-    good = set(run.good["image_id"])
-    ids = [image_id for image_id in run.expected if image_id in good]
-    if not ids:
-        raise InputError(f"{folder} has no image that did not diverge", "choose another run")
-    pictures = [*map(run.picture, ids), *map(run.original, ids)]
-    if gone := [file for file in pictures if not file.is_file()]:
-        raise InputError(f"the picture {gone[0]} is missing", "run its cell again")
+    run, ids = _read(folder)
     networks, missing = _networks(device)
     scored = _score(run, ids, networks, device)
     rows = [
@@ -102,11 +90,51 @@ def rescore(folder: str | Path, device: torch.device) -> pd.DataFrame:
         *_savings(scored),
         *_sample_sizes(scored),
         *_noise_levels(scored),
+        *_blurs(scored),
     ]
     frame = pd.DataFrame(rows, columns=list(REPORT))
     about = filter(None, (f"{run.dataset}, {run.label}", in_words(run.all_settings), run.prior))
     frame.attrs = {"run": " · ".join(about), "synthetic": run.synthetic}
     return frame
+
+
+def draw_blurs(folder: str | Path, path: Path) -> list[Path]:
+    """Draw what a run's blur makes of its first images beside what the scrambled one does.
+
+    Args:
+        folder: the run's folder.
+        path: of the PNG.
+
+    Returns:
+        The path; none where the run's operator is no separable blur.
+
+    Raises:
+        InputError: as `rescore`, or its operator cannot be built.
+    """
+    run, ids = _read(folder)
+    blurs = blurs_of(run, read_picture(run.original(ids[0])).shape)
+    heading = f"{run.dataset} · {run.task} · measurements without noise, PSNR"
+    return [draw(blurs, {i: run.original(i) for i in ids}, heading, path)] if blurs else []
+
+
+def _read(folder: str | Path) -> tuple[Run, list[str]]:
+    """A run, and its images that did not diverge, whose pictures are all there."""
+    folder = Path(folder).resolve()
+    try:
+        run = read_run(RunPlace.of(folder).folder)
+    except UNREADABLE as error:
+        usage = "give <results>/runs/<dataset>/<task>/<method>/<run>"
+        raise InputError(f"{folder} is no run ({error})", usage) from error
+    if run.exact:
+        raise InputError(f"{folder} is scored against an exact posterior and keeps no pictures", "choose another run")
+    good = set(run.good["image_id"])
+    ids = [image_id for image_id in run.asked if image_id in good]
+    if not ids:
+        raise InputError(f"{folder} has no image that did not diverge", "choose another run")
+    pictures = [*map(run.picture, ids), *map(run.original, ids)]
+    if gone := [file for file in pictures if not file.is_file()]:
+        raise InputError(f"the picture {gone[0]} is missing", "run its cell again")
+    return run, ids
 
 
 def _networks(device: torch.device) -> tuple[dict[str, Extract], dict[str, str]]:
@@ -230,7 +258,7 @@ def _noise_levels(scored: Scored) -> Iterator[dict]:
     run, where = scored.run, {image_id: i for i, image_id in enumerate(scored.ids)}
     siblings = [
         other
-        for other in read_runs(run.results, run.dataset)[0]
+        for other in select_runs(run.results, run.dataset, synthetic=True)[0]
         if _kind(other) == _kind(run) and other.noise_std != run.noise_std
     ]
     for other in siblings:
@@ -247,6 +275,28 @@ def _noise_levels(scored: Scored) -> Iterator[dict]:
         other = 2 * run.noise_std or 0.05
         row = _row("noise level", f"other than σ_y = {run.noise_std:g}", "", math.nan, (math.nan, math.nan), 0)
         yield row | {"note": f"none on disk; run the cell again with task.noise_std={other:g}"}
+
+
+def _blurs(scored: Scored) -> Iterator[dict]:
+    run, convention = scored.run, "blur"
+    originals = {image_id: run.original(image_id) for image_id in scored.ids}
+    try:
+        blurs = blurs_of(run, read_picture(originals[scored.ids[0]]).shape)
+    except InputError as error:
+        yield _row(convention, SCRAMBLED, "", math.nan, (math.nan, math.nan), 0) | {"note": str(error)}
+        return
+    if blurs is None:
+        return
+    note = {"note": "what operators make of the ground truth, without a method: docs/published.md"}
+    found = blurs.scores(originals)
+    other = {PLAIN: SCRAMBLED, SCRAMBLED: PLAIN}[blurs.own]
+    for what in dict.fromkeys(what for what, name in found if name):
+        against, values = found[what, blurs.own], found[what, other]
+        yield _mean_row(convention, f"{what}, {blurs.own} (this run)", "psnr", against) | note
+        with np.errstate(invalid="ignore"):  # both may be exact, ∞ dB
+            row = _mean_row(convention, f"{what}, {other}", "psnr", values)
+            yield _against(row, float(against.mean()), values - against) | note
+    yield _mean_row(convention, "one measurement against the other", "psnr", found["each other", ""]) | note
 
 
 def _kind(run: Run) -> tuple[object, ...]:
