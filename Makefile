@@ -26,8 +26,9 @@ demo: install ## restore 16 photographs under 3 tasks with 6 methods; ends with 
 	$(BIN)/vml-bench leaderboard --results results/demo
 	$(BIN)/vml-bench report --results results/demo
 
-# PLAN=1 says what it would cost and stops. OFFLINE=1 fetches and checks nothing first. ARGS takes further Hydra
-# overrides (runner.batch_size=32 …), TABLE options of `vml-bench leaderboard`.
+# PLAN=1 says what it would cost, in all and for each published number, and stops. OFFLINE=1 fetches and checks nothing
+# first. ARGS takes further Hydra overrides (task=sr4 task.noise_std=0, runner.batch_size=32 …), TABLE options of
+# `vml-bench leaderboard`.
 $(REPRODUCE): reproduce-%: install ## the paper's benchmark on a GPU; PLAN=1: only say what it costs
 ifdef PLAN
 	$(BIN)/vml-bench plan experiment=reproduce_$* $(ARGS)

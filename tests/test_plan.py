@@ -1,8 +1,22 @@
 import pandas as pd
 import pytest
+import torch
 
+from vml_bench.analysis.published import read_published
 from vml_bench.errors import InputError
-from vml_bench.plan import calibrate, count, format_devices, format_plan, images_of, on_devices, plan, spread
+from vml_bench.operators import Denoise
+from vml_bench.plan import (
+    calibrate,
+    claims_of,
+    count,
+    format_claims,
+    format_devices,
+    format_plan,
+    images_of,
+    on_devices,
+    plan,
+    spread,
+)
 from vml_bench.runner.compute import Compute, ComputedPrior
 from vml_bench.runner.device import choose_device
 from vml_bench.runner.resources import build
@@ -17,6 +31,32 @@ def test_evaluations_are_those_of_a_run(cell_config, method):
     assert count(config, build(config.prior.model, "prior")) == (images.nfe[0], images.vjp[0])
 
 
+class Learned:
+    """What a plan knows of a network of 256×256 that learned the variance."""
+
+    sigma_min, sigma_max, image_shape, learned_variance = 0.01, 157.0, (3, 256, 256), True
+
+
+class NeedsRoom(Denoise):
+    def __init__(self, image_shape, dtype=torch.float32):
+        if image_shape[1] < 100:
+            raise InputError("the images are too small", "take larger ones")
+        super().__init__(image_shape, dtype)
+
+
+def test_a_method_that_needs_a_learned_variance_is_counted_without_its_network(cell_config):
+    few = "method.sampler.schedule.levels=3"
+    config = cell_config("dataset=ffhq256", "task=deblur_gauss", "method=published/dps", few)
+    assert count(config, Learned()) == (3, 3)
+
+
+def test_evaluations_are_those_of_full_size_where_an_operator_cannot_have_less(cell_config):
+    config = cell_config("task=denoise", "method=ddrm", "method.sampler.schedule.levels=3")
+    expected = count(config, Learned())
+    config.task.operator = {"_target_": "tests.test_plan.NeedsRoom", "_partial_": True}
+    assert count(config, Learned()) == expected == (3, 0)
+
+
 def test_a_plan_multiplies_one_calibration_and_computes_no_cell(cell_config, tmp_path, monkeypatch):
     calibrations = []
 
@@ -25,7 +65,7 @@ def test_a_plan_multiplies_one_calibration_and_computes_no_cell(cell_config, tmp
         return calibrate(prior, batch_size, device)
 
     monkeypatch.setattr("vml_bench.plan.calibrate", counted)
-    cells = [cell_config("task=sr4", "method=ddrm_20", "runner.limit=5", f"seed={seed}") for seed in (0, 1)]
+    cells = [cell_config("task=sr4", "method=published/ddrm", "runner.limit=5", f"seed={seed}") for seed in (0, 1)]
     frame = plan(cells)
     assert len(calibrations) <= 1
     expected = 5 * 20 * frame.forward_seconds / 3600
@@ -87,7 +127,7 @@ def test_a_method_that_asks_no_prior_needs_none_and_costs_no_network_time(cell_c
 
 
 def test_the_calibration_times_both_passes(cell_config):
-    config = cell_config("task=sr4", "method=ddrm_20")
+    config = cell_config("task=sr4", "method=published/ddrm")
     prior = build(config.prior.model, "prior")
     device = choose_device("cpu")
     cost = calibrate(ComputedPrior(prior, Compute(), device), 1, device)
@@ -100,3 +140,33 @@ def test_disk_of_a_data_set_without_pictures_is_what_a_run_leaves(cell_config):
     folder = run_cell(config)
     left = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert plan([config]).gigabytes.sum() * 1e9 == pytest.approx(left, rel=0.25)
+
+
+def planned(*cells):
+    columns = ["dataset", "task", "noise_std", "method", "images", "nfe", "hours"]
+    return pd.DataFrame(cells, columns=columns)
+
+
+def test_what_a_published_number_costs_is_the_sum_of_the_cells_that_measure_it():
+    frame = planned(
+        ("celebahq256", "inpaint_half", 0.0, "vml_map_pre", 100, 100, 1.0),
+        ("celebahq256", "inpaint_half", 0.05, "vml_map", 100, 200, 2.0),
+        ("celebahq256", "inpaint_half", 0.0, "pinv", 100, 10, 8.0),  # no method of the claim's
+        ("celebahq256", "inpaint_box", 0.0, "vml_map", 100, 10, 8.0),  # another task
+        ("photos64", "inpaint_half", 0.0, "vml_map", 100, 10, 8.0),  # other images
+    )
+    (row,) = claims_of(frame, read_published()).itertuples()
+    assert (row.task, row.metric, row.by, row.numbers) == ("Face inpainting (Half)", "LPIPS", "VML-MAP", 1)
+    assert (row.cells, row.evaluations, row.hours) == (2, 30_000, 3.0)
+    text = format_claims(claims_of(frame, read_published()))
+    assert "2512.10524" in text
+    assert " ".join(text.split()).endswith("Face inpainting (Half) LPIPS VML-MAP 1 2 30,000 3:00:00")
+
+
+def test_a_number_at_a_stated_noise_level_is_measured_by_no_other():
+    levels = [planned(("ffhq256_1k", "deblur_gauss", level, "dps_published", 1, 1, 1.0)) for level in (0.05, 0.1)]
+    stated, other = (claims_of(frame, read_published()) for frame in levels)
+    assert stated.cells.tolist() == [1]
+    assert "2209.14687" in stated.paper[0]
+    assert len(other) == 0
+    assert format_claims(other) == ""

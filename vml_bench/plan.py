@@ -2,23 +2,25 @@
 
 A method's evaluations are counted by running it, with a trivial denoiser in the network's place. The
 network is timed once forward and once with the Jacobian product, on the device that the sweep would use.
+What the planned cells say about published numbers, and what each of those costs, comes from results/published.yaml.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import pandas as pd
 import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig
 from torch import Tensor
+from torch.utils.benchmark import Timer
 
+from vml_bench.analysis.published import Claim, Published, read_published
 from vml_bench.contract import ImageSet, Prior, needs_prior
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
@@ -41,60 +43,66 @@ ROW_BYTES = 16_000
 EXACT_ROW_BYTES = 125
 """Bytes per image where the posterior is exact, beside its numbers in double precision: no picture is kept."""
 
+COUNTED_SIDE = 64
+"""Most pixels a side of the images that evaluations are counted on: methods ask no more often for larger ones."""
 DEVICES = (1, 8, 64)
 """Numbers of equal devices that a plan gives the time for."""
 
 
 class StandardNormal:
-    """The prior N(0, I), D(x, σ) = x / (1 + σ²), with the noise range and shape of another prior: costs nothing.
+    """The prior N(0, I), D(x, σ) = x / (1 + σ²), with the noise range of another prior: costs nothing.
 
     Args:
-        prior: whose range and shape it takes.
+        prior: whose range it takes, and whose learned variance, if any, it makes up.
+        image_shape: (C, H, W) of its images.
     """
 
-    def __init__(self, prior: Prior) -> None:
+    def __init__(self, prior: Prior, image_shape: tuple[int, int, int]) -> None:
         self.sigma_min = prior.sigma_min
         self.sigma_max = prior.sigma_max
-        self.image_shape = prior.image_shape
+        self.learned_variance = getattr(prior, "learned_variance", False)
+        self.image_shape = image_shape
 
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """D(x, σ)."""
         return x / (1 + sigma_column(sigma, x).square())
 
+    def with_variance(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
+        """D(x, σ), and the smaller variance of DDPM everywhere."""
+        return self(x, sigma), -torch.ones_like(x)
 
-@dataclass(frozen=True)
-class Pass:
-    """Seconds per image of one network evaluation.
 
-    Attributes:
-        forward: D alone.
-        with_vjp: D and Jᵀv.
-    """
+class Pass(NamedTuple):
+    """Seconds per image of one network evaluation: D alone, and with Jᵀv."""
 
-    forward: float
-    with_vjp: float
+    forward: float = 0.0
+    with_vjp: float = 0.0
 
 
 def count(config: DictConfig, prior: Prior) -> tuple[int, int]:
-    """(NFE, VJP) per image of a cell's method on its task, counted by running it on `StandardNormal`."""
-    operator = build_operator(config.task.operator, prior.image_shape, torch.float32).for_images(["plan"], config.seed)
-    denoiser, noise = Denoiser(StandardNormal(prior)), ImageNoise(config.seed, ["plan"], "plan")
-    black, noise_std = torch.zeros(1, *prior.image_shape), float(config.task.noise_std)
+    """(NFE, VJP) per image of a cell's method on its task, counted by running it on `StandardNormal`.
+
+    The images are of `COUNTED_SIDE` pixels a side at most, or of their own size if the operator cannot have smaller.
+    """
+    channels, *sides = prior.image_shape
+    shape = (channels, *(min(side, COUNTED_SIDE) for side in sides))
+    try:
+        operator = build_operator(config.task.operator, shape, torch.float32)
+    except InputError:
+        shape = prior.image_shape
+        operator = build_operator(config.task.operator, shape, torch.float32)
+    operator = operator.for_images(["plan"], config.seed)
+    denoiser, noise = Denoiser(StandardNormal(prior, shape)), ImageNoise(config.seed, ["plan"], "plan")
+    black, noise_std = torch.zeros(1, *shape), float(config.task.noise_std)
     y = operator.measure(black, noise_std, noise.randn_like(operator.forward(black)))
     build(config.method.sampler, "method").restore(y, operator, noise_std, denoiser, noise)
     return denoiser.nfe, denoiser.vjps
 
 
-def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the fastest call of a few, after one that warms up: as many as fit in a second, two to ten."""
-    times: list[float] = []
-    while len(times) < 3 or (len(times) < 11 and sum(times[1:]) < 1):
-        began = time.monotonic()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.monotonic() - began)
-    return min(times[1:])
+def timed(work: Callable[[], object]) -> float:
+    """Seconds of the fastest call of those that fit in a second, one at least, after some that warm up."""
+    timer = Timer("work()", globals={"work": work}, num_threads=torch.get_num_threads())
+    return min(timer.blocked_autorange(min_run_time=1).times)
 
 
 def calibrate(prior: Prior, batch_size: int, device: torch.device) -> Pass:
@@ -106,7 +114,7 @@ def calibrate(prior: Prior, batch_size: int, device: torch.device) -> Pass:
         _, pull_back = denoiser.vjp(x, 1.0)
         return pull_back(x)
 
-    return Pass(timed(lambda: denoiser(x, 1.0), device) / batch_size, timed(with_vjp, device) / batch_size)
+    return Pass(timed(lambda: denoiser(x, 1.0)) / batch_size, timed(with_vjp) / batch_size)
 
 
 def prior_or_stand_in(config: DictConfig, device: torch.device) -> tuple[ComputedPrior, bool]:
@@ -136,17 +144,16 @@ def images_of(config: DictConfig) -> tuple[int, bool]:
     Raises:
         InputError: the images are missing and the configuration does not say how many there should be.
     """
-    limit = config.runner.limit
+    limit, shard = config.runner.limit, config.runner.shard
     try:
-        images = image_set(config)
+        ids = image_set(config).ids[:limit]
     except InputError as error:
         asked = [n for n in (limit, config.dataset.get("first")) if n]
         if not asked:
-            raise InputError(
-                f"{error.problem}, so they cannot be counted", f"{error.remedy}, or set runner.limit"
-            ) from error
-        return len(shard_of([""] * min(asked), config.runner.shard)), True
-    return len(shard_of(images.ids[:limit], config.runner.shard)), False
+            problem, remedy = f"{error.problem}, so they cannot be counted", f"{error.remedy}, or set runner.limit"
+            raise InputError(problem, remedy) from error
+        return len(shard_of([""] * min(asked), shard)), True
+    return len(shard_of(ids, shard)), False
 
 
 def shape_of(config: DictConfig) -> tuple[int, int, int]:
@@ -188,7 +195,7 @@ def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
             prior, stand_in = shared("prior to time", partial(prior_or_stand_in, config, device), *same)
             cost = shared(f"pass at {batch_size}", partial(calibrate, prior, batch_size, device), *same)
         else:
-            prior, cost, stand_in = NoPrior(shape_of(config)), Pass(0.0, 0.0), False
+            prior, cost, stand_in = NoPrior(shape_of(config)), Pass(), False
         if stand_in:
             missing[f"the weights of {config.prior.name}: arbitrary ones were timed in their place"] = None
         if absent:
@@ -260,8 +267,71 @@ def format_devices(frame: pd.DataFrame) -> str:
     return line
 
 
+def answers(claim: Claim, names: Sequence[str], frame: pd.DataFrame) -> pd.Series:
+    """Which cells of a plan measure what a claim says: its method, under a task and a σ_y that it could mean.
+
+    Args:
+        claim: a published number.
+        names: of the data sets that it is about.
+        frame: what `plan` returned.
+
+    Returns:
+        True or False per cell, indexed as `frame`.
+    """
+    stated = claim.noise_std is not None
+    at_noise = frame.noise_std.sub(claim.noise_std).abs() < 1e-9 if stated else frame.noise_std >= 0
+    return frame.dataset.isin(names) & frame.task.isin(claim.candidates) & frame.method.isin(claim.methods) & at_noise
+
+
+def claims_of(frame: pd.DataFrame, published: Published) -> pd.DataFrame:
+    """What the published numbers that a plan's cells measure cost, a row for each task of each paper.
+
+    Args:
+        frame: what `plan` returned.
+        published: the claims.
+
+    Returns:
+        Columns paper, task, metric, by (method), each as published; numbers (of claims); cells, evaluations, hours. A
+        cell that measures several numbers counts in each row.
+    """
+    told: dict[tuple[str, str], list[Claim]] = {}
+    cells: dict[tuple[str, str], pd.Series] = {}
+    for claim in published.claims:
+        of_claim = answers(claim, published.datasets[claim.dataset], frame)
+        if of_claim.any():
+            key = (claim.paper, claim.task)
+            told.setdefault(key, []).append(claim)
+            cells[key] = cells.get(key, False) | of_claim
+    rows = [
+        {
+            "paper": paper,
+            "task": task,
+            "metric": ", ".join(dict.fromkeys(claim.metric for claim in claims)),
+            "by": ", ".join(dict.fromkeys(claim.method for claim in claims)),
+            "numbers": len(claims),
+            "cells": cells[paper, task].sum(),
+            "evaluations": (frame.images * frame.nfe)[cells[paper, task]].sum(),
+            "hours": frame.hours[cells[paper, task]].sum(),
+        }
+        for (paper, task), claims in told.items()
+    ]
+    return pd.DataFrame(rows, columns=["paper", "task", "metric", "by", "numbers", "cells", "evaluations", "hours"])
+
+
+def format_claims(costs: pd.DataFrame) -> str:
+    """`claims_of` as text, a paragraph for each paper; empty where no published number is measured."""
+    parts = []
+    for paper, rows in costs.groupby("paper", sort=False):
+        table = rows[["task", "metric", "by", "numbers", "cells", "evaluations"]].astype(str)
+        table["evaluations"] = [f"{number:,}" for number in rows.evaluations]
+        table["time"] = [clock(hours * 3600) for hours in rows.hours]
+        lines = aligned([list(table), *table.to_numpy().tolist()], left=[0, 1, 2])
+        parts.append("\n".join([f"to measure what is published in {paper}:", *(f"    {line}" for line in lines)]))
+    return "\n\n".join(parts)
+
+
 def format_plan(frame: pd.DataFrame) -> str:
-    """A plan as text: cells, totals, the time on several devices, the calibration and what was missing."""
+    """A plan as text: cells, totals, times, calibration, what was missing, and the cost of each published number."""
     first = frame.loc[frame.forward_seconds.idxmax()]
     table = frame[["dataset", "task", "noise_std", "method", "images", "nfe", "vjp"]].astype(str)
     table["time"] = [clock(hours * 3600) for hours in frame.hours]
@@ -277,5 +347,6 @@ def format_plan(frame: pd.DataFrame) -> str:
             f"one image through the network on {first.device}: {first.forward_seconds:.3g} s forward, "
             f"{first.with_vjp_seconds:.3g} s with Jacobian product; data, metrics and saving come on top",
             *(f"missing here: {what}" for what in frame.attrs["missing"]),
+            *(["", claims] if (claims := format_claims(claims_of(frame, read_published()))) else []),
         ]
     )

@@ -59,7 +59,7 @@ def test_priors_and_data_sets_say_in_their_own_file_what_they_rest_on(group, nam
 
 
 def test_a_variant_cites_what_its_method_cites():
-    assert card("dps_1000").cite == card("dps").cite == ("chung2023dps",)
+    assert card("dps_published").cite == card("dps").cite == ("chung2023dps",)
 
 
 @pytest.mark.parametrize("key", list(bib.read_references()))
@@ -89,7 +89,7 @@ def test_no_key_twice():
 def test_what_is_on_disk_decides(tmp_path):
     form = {"method": {"DPS": {"schedule": {"DDPMSchedule": {"levels": 50}}}}, "compute": {}}
     record = {"form": form, "prior": {"name": "ffhq256", "hash": "0f1e2d3c4b"}}
-    write_run(tmp_path, "dps_1000", dataset="ffhq256", features=np.eye(3), record=record)
+    write_run(tmp_path, "dps_published", dataset="ffhq256", features=np.eye(3), record=record)
     write_run(tmp_path, "mine", dataset="toy")
     found = set(keys(bib.bibliography(tmp_path))) - set(bib.STATISTICS)
     expected = {"chung2023dps", "ho2020ddpm", "dhariwal2021adm", "karras2019ffhq", "wang2004ssim", "zhang2018lpips"}

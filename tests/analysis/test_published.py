@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 
 from tests.run_folders import write_run
 from vml_bench import configuration
 from vml_bench.analysis.leaderboard import build
 from vml_bench.analysis.published import compare, format_comparison, read_published
-from vml_bench.analysis.published.claims import METRICS
+from vml_bench.analysis.published.claims import METRICS, NOISE_STDS, THE_PAPER
+from vml_bench.analysis.published.commands import commands
 from vml_bench.analysis.published.compare import verdict
-from vml_bench.analysis.published.render import to_markdown
+from vml_bench.analysis.published.render import ABOUT, to_markdown
 from vml_bench.cli import main
-from vml_bench.configuration import config_dir, published_file
+from vml_bench.configuration import choices, config_dir, named_options, option, published_file
 from vml_bench.errors import InputError
 
 PAPER = [  # as the paper words and prints them
@@ -69,7 +71,8 @@ def written(tmp_path):
 def test_the_papers_ten_rows_are_there_word_for_word():
     claims = [claim for claim in read_published().claims if "2512.10524" in claim.paper]
     assert [(claim.task, claim.dataset, claim.metric, claim.value) for claim in claims] == PAPER
-    assert all(claim.methods == ("vml_map_pre", "vml_map_pre_flow", "vml_map") for claim in claims)
+    forms = {"vml_map", "vml_map_pre", "vml_map_pre_flow", "vml_map_library", "vml_map_pre_library"}
+    assert all(set(claim.methods) == forms for claim in claims)
     assert all("σ_y" in claim.open and "number of images" in claim.open for claim in claims)
 
 
@@ -98,7 +101,8 @@ def test_the_file_is_found_in_the_checkout_and_else_in_the_package(tmp_path, mon
         ({"metric": "MSE"}, "no metric 'MSE'; known are PSNR, SSIM, LPIPS, FID, KID"),
         ({"dataset": "Nowhere"}, "no data set 'Nowhere'"),
         ({"candidates": ["sr5"]}, "no task 'sr5'"),
-        ({"candidates": []}, "candidates is no list of names"),
+        ({"methods": ["dps", "published/dps"]}, "no method 'published/dps'"),
+        ({"candidates": "sr4"}, "candidates is no list of names"),
         ({"methods": "dps"}, "methods is no list of names"),
         ({"sigma": 0.05}, "unknown key 'sigma'"),
         ({"source": None}, "source is no text"),
@@ -124,7 +128,15 @@ def test_a_row_that_lacks_something_or_is_none_is_named(content, written):
 
 
 @pytest.mark.parametrize(
-    "broken", [[], {"claims": []}, {"datasets": {"a": "b"}, "claims": []}, {"datasets": {"a": ["b"]}, "claims": {}}]
+    "broken",
+    [
+        [],
+        {"claims": []},
+        {"datasets": {"a": "b"}, "claims": []},
+        {"datasets": {"a": ["b"]}, "claims": {}},
+        {"datasets": {"a": ["b"]}, "claims": [], "tables": {}},
+        {"datasets": {"a": ["b"]}, "claims": [], "more": []},
+    ],
 )
 def test_a_file_of_another_shape_is_refused(written, broken):
     with pytest.raises(InputError, match=r"published\.yaml"):
@@ -186,9 +198,9 @@ def test_what_was_not_run_reads_not_run(content, written):
     ]
     assert rows["ours"].isna().all()
     text = format_comparison(rows, "toy")
-    assert text.count("not run\n") + text.endswith("not run") == 2  # one line for both networks
+    assert text.count("not run") == 1 + ABOUT.count("not run")  # one line for both tasks and both networks
     assert "lpips_alex, lpips_vgg" in text
-    assert " ".join(to_markdown(rows, "toy").split()).count("| not run |") == 4
+    assert " ".join(to_markdown(rows, "toy").split()).count("| not run |") == 1
 
 
 def test_what_is_known_of_the_protocol_is_set_against_the_run(content, written, tmp_path):
@@ -200,7 +212,7 @@ def test_what_is_known_of_the_protocol_is_set_against_the_run(content, written, 
     assert rows.iloc[0]["note"] == expected
     markdown = to_markdown(rows, "toy")
     assert expected.replace("_", r"\_") in markdown
-    assert "does not know: the network" in markdown
+    assert "The source leaves open: the network" in markdown
     assert "rescales &lt;b&gt;" in markdown
 
 
@@ -232,6 +244,143 @@ def test_a_run_that_is_not_what_its_names_say_is_told_from_one_that_is(content, 
     assert "dps · eta=0.5 · shipped@0f1e2d3c (half)" in text
 
 
+@pytest.fixture
+def table() -> dict:
+    return {
+        "name": "theirs",
+        "paper": "Another paper",
+        "source": "Table 2",
+        "dataset": "Toys (val)",
+        "images": 4,
+        "network": "ffhq_10m.pt",
+        "noise_std": {"sr": 0.1, "phase": 0.05},
+        "own": ["Ours"],
+        "methods": {"DPS": ["dps"], "Ours": []},
+        "tasks": {
+            "sr": {"task": "SR ×4", "candidates": ["sr4"]},
+            "phase": {"task": "Phase retrieval", "candidates": []},
+        },
+        "columns": ["sr PSNR", "sr LPIPS", "phase PSNR"],
+        "rows": {"DPS@100": [25.0, 0.2, 17.0], "Ours": [26.0, None, 30.0]},
+        "unsafe": {"DPS@100 phase": "the best of four restarts"},
+    }
+
+
+def test_each_number_of_a_table_is_a_claim(content, written, table):
+    claims = read_published(written(content | {"tables": [table]})).claims[1:]
+    assert [(c.method, c.task, c.metric, c.value, c.noise_std, c.own, c.unsafe) for c in claims] == [
+        ("DPS@100", "SR ×4", "PSNR", 25.0, 0.1, False, ""),
+        ("DPS@100", "SR ×4", "LPIPS", 0.2, 0.1, False, ""),
+        ("DPS@100", "Phase retrieval", "PSNR", 17.0, 0.05, False, "the best of four restarts"),
+        ("Ours", "SR ×4", "PSNR", 26.0, 0.1, True, ""),
+        ("Ours", "Phase retrieval", "PSNR", 30.0, 0.05, True, ""),
+    ]
+    assert {(c.methods, c.candidates) for c in claims} == {
+        (("dps",), ("sr4",)),
+        (("dps",), ()),
+        ((), ("sr4",)),
+        ((), ()),
+    }
+    assert all((c.paper, c.images, c.network) == ("Another paper", 4, "ffhq_10m.pt") for c in claims)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"rows": {"DPS": [1.0, 2.0]}}, "DPS has 2 values for 3 columns"),
+        ({"rows": {"DDRM": [1.0, 2.0, 3.0]}}, "DDRM is missing"),
+        ({"columns": ["sr PSNR", "sr LPIPS", "jpeg PSNR"]}, "jpeg is missing"),
+        ({"columns": ["sr MSE", "sr LPIPS", "phase PSNR"]}, "no metric 'MSE'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_named(content, written, table, change, says):
+    with pytest.raises(InputError, match="table theirs") as caught:
+        read_published(written(content | {"tables": [table | change]}))
+    assert says in str(caught.value)
+
+
+def test_a_claim_about_what_is_not_here_says_so_and_a_foreign_network_is_noted(content, written, table, tmp_path):
+    published = read_published(written(content | {"claims": [], "tables": [table]}))
+    write_run(tmp_path, "dps", noise_std=0.1, ids=["a", "b", "c", "d"], psnr=np.arange(4.0), lpips=np.full(4, 0.2))
+    rows = compare(published.about("toy"), build(tmp_path, "toy")[0])
+    run, scored, phase, ours, both = (group.iloc[0] for _, group in rows.groupby("claim"))
+    assert (run["note"], scored["verdict"]) == ("published with ffhq_10m.pt", "reproduced")
+    assert (phase["verdict"], phase["note"]) == ("not here", "no such task here")
+    assert (ours["verdict"], ours["note"], both["note"]) == ("not here", *["no such method here"] * 2)
+    text = format_comparison(rows, "toy")
+    assert "DPS@100 (rerun or quoted)" in text
+    assert "Unsafe (PSNR of DPS@100, Phase retrieval): the best of four restarts" in text
+    assert text.count("Table 2") == 1
+
+
+def words_of(command: str) -> dict[str, list[str]]:
+    assert command.startswith("vml-bench run -m ")
+    return {key: value.split(",") for key, value in (word.split("=") for word in command.split()[3:])}
+
+
+def test_what_is_not_run_has_a_command_that_runs_it():
+    published = read_published()
+    lines = []
+    for dataset in {name for names in published.datasets.values() for name in names}:
+        rows = compare(published.about(dataset), None)
+        for _, of_source in rows.groupby(["paper", "source"]):
+            told = [words_of(command) for command in commands(of_source, dataset)]
+            lines += told
+            assert bool(told) == (of_source["verdict"] == "not run").any()
+            for row in of_source[of_source["verdict"] == "not run"].itertuples():
+                levels = NOISE_STDS if math.isnan(row.noise_std_published) else (row.noise_std_published,)
+                for name in row.methods.split(" or "):
+                    assert any(
+                        row.task in words["task"]
+                        and choices("method")[name] in words["method"]
+                        and {f"{level:g}" for level in levels} <= set(words["task.noise_std"])
+                        for words in told
+                    )
+    for words in lines:
+        assert words["dataset"][0] in choices("dataset").values()
+        for method in words["method"]:
+            known = option("method", method).get("tasks", words["task"])
+            assert set(words["task"]) <= set(known), method
+    assert any(words["dataset"] == ["imagenet256_diffpir"] and words["dataset.list"] == ["LIST"] for words in lines)
+
+
+def test_a_data_set_of_ones_own_gets_no_command(content, written):
+    rows = compare(read_published(written(content)).about("toy"), None)
+    assert commands(rows, "toy") == []
+    assert "vml-bench run" not in format_comparison(rows, "toy")
+    (command,) = commands(rows, "photos64")
+    assert words_of(command) == {
+        "dataset": ["photos64"],
+        "task": ["sr4", "sr4_bicubic"],
+        "task.noise_std": ["0", "0.05"],
+        "method": ["dps", "vml_map"],
+        "metrics": ["full"],
+    }
+
+
+@pytest.mark.parametrize("group", ["dataset", "task", "method", "prior"])
+def test_a_choice_has_the_name_that_it_is_found_by(group):
+    found = choices(group)
+    assert {name: option(group, choice)["name"] for name, choice in found.items()} == {name: name for name in found}
+    assert named_options(group).keys() == found.keys()
+
+
+@pytest.mark.parametrize("name", ["ffhq", "imagenet", "celebahq"])
+def test_a_reproduction_has_every_candidate_of_the_papers_claims(name):
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", [f"experiment=reproduce_{name}"], return_hydra_config=True)
+    sweep = {
+        key: [word.strip() for word in str(value).split(",")] for key, value in config.hydra.sweeper.params.items()
+    }
+    claims = [claim for claim in read_published().about(f"{name}256") if THE_PAPER in claim.paper]
+    assert set(sweep["task"]) == {task for claim in claims for task in claim.candidates}
+    assert tuple(map(float, sweep["task.noise_std"])) == NOISE_STDS
+    assert {choices("method")[method] for claim in claims for method in claim.methods} <= set(sweep["method"])
+    assert len(sweep["task"]) == len(set(sweep["task"]))
+    for method in sweep["method"]:
+        assert set(sweep["task"]) <= set(option("method", method).get("tasks", sweep["task"])), method
+
+
 def test_fid_names_the_command_that_scores_it(content, written, tmp_path):
     content["claims"][0] |= {"metric": "FID", "value": 50.0}
     write_run(tmp_path, "dps")
@@ -251,8 +400,8 @@ def test_the_command_writes_and_prints_every_data_set(tmp_path, capsys):
         assert f"published claims · {name}" in out
         assert (tmp_path / name / "published.md").is_file()
     rows = pd.read_csv(tmp_path / "celebahq256" / "published.csv", dtype={"run": str})
-    assert rows["run"].unique().tolist() == ["0123456789"]  # the synthetic run is not compared
-    assert rows["verdict"].tolist() == ["reproduced", "not scored"]
+    assert rows["run"].dropna().unique().tolist() == ["0123456789"]  # the synthetic run is not compared
+    assert rows.loc[rows["run"].notna(), "verdict"].tolist() == ["reproduced", "not scored"]
     assert "vml_map_pre (0123456789)" in out
     main(["leaderboard", "--published", "--synthetic", "--results", str(tmp_path), "--no-figures"])
     assert "fake" in pd.read_csv(tmp_path / "celebahq256" / "published.csv")["run"].tolist()
@@ -263,7 +412,10 @@ def test_without_any_run_the_command_still_says_what_is_to_be_run(tmp_path, caps
     main(["leaderboard", "--published", "--dataset", "ffhq256", "--results", str(tmp_path)])
     told = capsys.readouterr()
     assert "no run of 'ffhq256'" in told.err
-    assert set(pd.read_csv(tmp_path / "ffhq256" / "published.csv")["verdict"]) == {"not run"}
+    assert set(pd.read_csv(tmp_path / "ffhq256" / "published.csv")["verdict"]) == {"not run", "not here"}
+    command = "vml-bench run -m dataset=ffhq256 task=deblur_gauss task.noise_std=0.05 method=published/dps metrics=fid"
+    assert f"To run what is not: {command}\n" in told.out
+    assert f"- To run what is not: `{command}`\n" in (tmp_path / "ffhq256" / "published.md").read_text()
     with pytest.raises(SystemExit) as caught:
         main(["leaderboard", "--published", "--dataset", "photos64", "--results", str(tmp_path)])
     assert caught.value.code == 2

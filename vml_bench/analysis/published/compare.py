@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from vml_bench.analysis.published.claims import METRICS, Claim
 from vml_bench.columns import BY_NAME
 from vml_bench.configuration import named_options
 from vml_bench.identity import form_of, in_words, settings_of
+from vml_bench.weights.catalogue import FETCHABLE
 
 NEAR = 0.05
 """Near: within this fraction of the published value …"""
@@ -19,11 +21,13 @@ NEAR_DB = 0.5
 """… or, for PSNR, within so many dB."""
 
 REPRODUCED, NEAR_BY, OFF, NOT_SCORED, NOT_RUN = "reproduced", "near", "off", "not scored", "not run"
+NOT_HERE = "not here"
+"""Of a claim about a method or a task that this project does not have."""
 
 COLUMNS = (
     *("claim", "paper", "method_published", "dataset_published", "task_published", "metric", "published", "source"),
-    *("open", "remark", "methods", "task", "noise_std", "problem", "title", "method", "label", "settings", "prior"),
-    *("run", "convention"),
+    *("noise_std_published", "own", "network", "protocol", "unsafe", "open", "remark", "methods"),
+    *("task", "noise_std", "problem", "title", "method", "label", "settings", "prior", "run", "convention"),
     *("ours", "low", "high", "n", "diverged", "difference", "verdict", "note"),
 )
 
@@ -59,10 +63,10 @@ def compare(claims: Sequence[Claim], frame: pd.DataFrame | None) -> pd.DataFrame
 
     Returns:
         One row for each claim, candidate task, convention of the metric and run; one row saying "not run" where there
-        is no run. Columns: `COLUMNS`; title is the task and what tells the run's problem from others, label the method
-        and what sets the run apart, `ours` the measured value, difference is measured minus published. The note says
-        what keeps a row from comparing like with like: another operator or settings than configured, fewer images,
-        another noise level.
+        is no run, and "not here" where this project has no such method or task. Columns: `COLUMNS`;
+        title is the task and what tells the run's problem from others, label the method and what sets the run apart,
+        `ours` the measured value, difference is measured minus published. The note says what keeps a row from
+        comparing like with like: another operator, settings or network, fewer images, another noise level.
     """
     rows = [row for number, claim in enumerate(claims, 1) for row in _rows(number, claim, frame)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -77,11 +81,15 @@ def _rows(number: int, claim: Claim, frame: pd.DataFrame | None) -> Iterator[dic
         "task_published": claim.task,
         "metric": claim.metric,
         "published": claim.value,
-        "source": claim.source,
-        "open": claim.open,
-        "remark": claim.remark,
+        "noise_std_published": math.nan if claim.noise_std is None else claim.noise_std,
+        **{key: getattr(claim, key) for key in ("source", "own", "network", "protocol", "unsafe", "open", "remark")},
         "methods": " or ".join(claim.methods),
     }
+    if not claim.methods or not claim.candidates:
+        lacking = "method" if not claim.methods else "task"
+        task = " or ".join(claim.candidates)
+        yield about | {"task": task, "title": task, "verdict": NOT_HERE, "note": f"no such {lacking} here"}
+        return
     for task in claim.candidates:
         runs = [] if frame is None else _runs(frame, task, claim.methods)
         for convention in METRICS[claim.metric]:
@@ -139,6 +147,8 @@ def _notes(claim: Claim, run: pd.Series, convention: str, ours: float) -> Iterat
     for part, own in (("task", run["operator"]), ("method", run["settings"])):
         if own:
             yield f"{part} with {own}, not as configured"
+    if claim.network and str(run["prior"]).partition("@")[0] not in _networks().get(claim.network, ()):
+        yield f"published with {claim.network}"
     if claim.noise_std is not None and not math.isclose(claim.noise_std, run["noise_std"], abs_tol=1e-9):
         yield f"published at σ_y = {claim.noise_std:g}"
     if claim.images is not None and claim.images != run["n"]:
@@ -147,3 +157,15 @@ def _notes(claim: Claim, run: pd.Series, convention: str, ours: float) -> Iterat
         yield f"on {run['n']} of the {run['most']} images of its table"
     if run["diverged"]:
         yield f"{run['diverged']} diverged images left out"
+
+
+@lru_cache(maxsize=1)
+def _networks() -> dict[str, tuple[str, ...]]:
+    """For the file name of each published checkpoint, the names of the priors that it makes."""
+    suffix = "-prior"
+    found: dict[str, tuple[str, ...]] = {}
+    for resource in FETCHABLE:
+        if resource.name.endswith(suffix):
+            for file in resource.files:
+                found[file] = (*found.get(file, ()), resource.name.removesuffix(suffix))
+    return found
