@@ -16,7 +16,7 @@ def test_configured_looks_are_told_apart_and_variants_keep_the_colour_and_the_so
     assert variants
     for look in variants:
         assert (look.colour, look.cite) == (card(look.variant_of).colour, card(look.variant_of).cite)
-    assert (card("dps_1000").title, card("dps_1000").hollow) == ("DPS 1000", True)
+    assert (card("dps_published").title, card("dps_published").hollow) == ("DPS (program)", True)
     assert all(re.fullmatch("#[0-9a-f]{6}", look.ink) for look in said.values())
 
 

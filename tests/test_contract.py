@@ -10,49 +10,80 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
+from baselines.dps import DPS
+from tests.baselines.seen import WithVariance
 from vml_bench.configuration import config_dir, option
 from vml_bench.contract import Denoiser, ImageSet, Method, Metric, Noise, Operator, Prior, lacking, needs_prior
 from vml_bench.data import DrawnImages, PhotoCrops
 from vml_bench.denoiser import Denoiser as CountingDenoiser
 from vml_bench.noise import ImageNoise
+from vml_bench.operators import InpaintRandom
 from vml_bench.priors.closed_form import random_mixture
 from vml_bench.priors.unet import load_edm_prior
 from vml_bench.runner.resources import build_operator
 
 ROOT = Path(__file__).parents[1]
 METHODS = sorted(
-    file.relative_to(config_dir() / "method").with_suffix("") for file in config_dir().rglob("method/**/*.yaml")
+    file.relative_to(config_dir() / "method").with_suffix("").as_posix()
+    for file in config_dir().rglob("method/**/*.yaml")
 )
 TASKS = sorted(file.stem for file in (config_dir() / "task").glob("*.yaml"))
 PRIOR = random_mixture((3, 8, 8), components=2, seed=0)
 
 
-@pytest.mark.parametrize("choice", map(str, METHODS))
+def sampler_of(choice):
+    """The sampler of a method; with its settings for a task, where it has some for each."""
+    method = option("method", choice)
+    task = next(iter(method.get("tasks", ["sr4"])))
+    return OmegaConf.to_container(
+        OmegaConf.create({"method": method, "task": {"name": task}}).method.sampler, resolve=True
+    )
+
+
+@pytest.mark.parametrize("choice", METHODS)
 def test_every_method_is_one(choice):
-    method = instantiate(option("method", choice)["sampler"])
+    method = instantiate(sampler_of(choice))
     assert isinstance(method, Method)
     assert lacking(method, Method) == []
     assert list(inspect.signature(method.restore).parameters) == ["y", "operator", "noise_std", "denoiser", "rng"]
 
 
 def test_every_baseline_has_a_configuration_of_its_own():
-    targets = {option("method", str(choice))["sampler"]["_target_"] for choice in METHODS}
+    targets = {option("method", choice)["sampler"]["_target_"] for choice in METHODS}
     files = {file.stem for file in (ROOT / "baselines").glob("*.py")} - {"__init__"}
     assert files <= {target.split(".")[1] for target in targets if target.startswith("baselines.")}
 
 
-@pytest.mark.parametrize("choice", map(str, METHODS))
+@pytest.mark.parametrize("choice", METHODS)
 def test_a_method_asks_the_denoiser_exactly_where_it_says_so(choice):
-    sampler = option("method", choice)["sampler"]
+    sampler = sampler_of(choice)
     if "schedule" in sampler:
         sampler["schedule"]["levels"] = 2
     method = instantiate(sampler)
     operator = instantiate(option("task", "sr4")["operator"])(image_shape=(3, 8, 8), dtype=torch.float64)
-    denoiser, noise = CountingDenoiser(PRIOR), ImageNoise(0, ["a"], "method")
+    denoiser, noise = CountingDenoiser(WithVariance(PRIOR, 0.0)), ImageNoise(0, ["a"], "method")
     y = operator.forward(torch.zeros(1, 3, 8, 8, dtype=torch.float64))
     restored = method.restore(y, operator, 0.1, denoiser, noise)
     assert restored.shape == (1, 3, 8, 8)
     assert (denoiser.nfe > 0) == needs_prior(method) == needs_prior(get_class(sampler["_target_"]))
+
+
+@pytest.mark.parametrize("choice", METHODS)
+def test_dps_alone_looks_at_noise_on_pixels_that_a_mask_hides(choice):
+    sampler = sampler_of(choice)
+    if "schedule" in sampler:
+        sampler["schedule"]["levels"] = 5
+    method = instantiate(sampler)
+    operator = InpaintRandom((3, 8, 8), dtype=torch.float64, noise_on_unseen=True).for_images(["a", "b"], 0)
+    truth, noise = (PRIOR.sample(2, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    y = operator.measure(truth, 0.3, noise)
+    answers = [
+        method.restore(
+            measured, operator, 0.3, CountingDenoiser(WithVariance(PRIOR, 0.0)), ImageNoise(0, "ab", "method")
+        )
+        for measured in (y, operator.on_support(y))
+    ]
+    assert torch.equal(*answers) == (not isinstance(method, DPS))
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -21,7 +21,7 @@ from PIL import Image
 from vml_bench.analysis.leaderboard import build
 from vml_bench.errors import InputError
 from vml_bench.priors.unet import shipped_checkpoint
-from vml_bench.runner.cell import assemble
+from vml_bench.runner.cell import Cell
 from vml_bench.runner.run import run_cell
 from vml_bench.store.runs import open_run
 
@@ -79,13 +79,13 @@ def test_another_option_of_the_operator_is_another_problem_with_measurements_of_
 
 @pytest.mark.parametrize(("one", "other"), [("0", "0.0"), ("0.05", "5e-2"), ("0.05", ".05"), ("1", "1.0")])
 def test_a_noise_level_is_one_however_it_is_spelt(cell_config, one, other):
-    cells = [assemble(cell_config("task=sr4", "method=wiener", f"task.noise_std={level}")) for level in (one, other)]
+    cells = [Cell(cell_config("task=sr4", "method=wiener", f"task.noise_std={level}")) for level in (one, other)]
     assert cells[0].folder == cells[1].folder
 
 
 @pytest.mark.parametrize("override", ["task.noise_std=0.1", "seed=1"])
 def test_another_noise_level_or_seed_is_another_problem(cell_config, override):
-    cells = [assemble(cell_config("task=sr4", "method=pinv", *more)) for more in ((), (override,))]
+    cells = [Cell(cell_config("task=sr4", "method=pinv", *more)) for more in ((), (override,))]
     assert len({cell.place.run for cell in cells}) == 2
     assert cells[0].identity.problem != cells[1].identity.problem
 
@@ -138,7 +138,7 @@ def test_another_number_of_images_is_said_in_the_row(cell_config, tmp_path):
 )
 def test_a_key_that_nothing_reads_is_refused_with_the_nearest_that_is(folder_cell, tmp_path, override, message):
     with pytest.raises(InputError) as caught:
-        assemble(folder_cell(pictures(tmp_path / "a", 1), "method=ddrm", override))
+        Cell(folder_cell(pictures(tmp_path / "a", 1), "method=ddrm", override))
     assert message in str(caught.value)
 
 
@@ -153,9 +153,9 @@ def test_remedies_hold_where_they_are_given(folder_cell, tmp_path):
     root = pictures(tmp_path / "a", 1)
     shutil.copy(root / "00.png", root / "twin.png")
     with pytest.raises(InputError, match=r"hold the same bytes; .* leave it out with dataset\.list"):
-        assemble(folder_cell(root, "method=pinv"))
+        Cell(folder_cell(root, "method=pinv"))
     (tmp_path / "list.txt").write_text("00\n01\n")
-    cell = assemble(folder_cell(root, "method=pinv", f"dataset.list={tmp_path / 'list.txt'}"))
+    cell = Cell(folder_cell(root, "method=pinv", f"dataset.list={tmp_path / 'list.txt'}"))
     assert cell.ids == ("00", "01")
 
 
@@ -163,7 +163,7 @@ def test_a_class_from_outside_with_a_projects_name_is_refused(cell_config, tmp_p
     (tmp_path / "my_own_place.py").write_text("from baselines.ddrm import DDRM as Theirs\nclass DDRM(Theirs): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match="has the name of one of the project's own classes; rename the class"):
-        assemble(cell_config("task=sr4", "method=ddrm", "method.sampler._target_=my_own_place.DDRM"))
+        Cell(cell_config("task=sr4", "method=ddrm", "method.sampler._target_=my_own_place.DDRM"))
 
 
 def vml_bench(*arguments: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess:

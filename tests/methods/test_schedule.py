@@ -35,7 +35,7 @@ def test_edm_keeps_to_the_range(levels):
     assert min(sigmas) >= 0.01
 
 
-@pytest.mark.parametrize("spacing", ["linspace", "leading"])
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
 @pytest.mark.parametrize("levels", [1, 20, 100])
 def test_ddpm_levels_are_timesteps_in_the_range(spacing, levels):
     sigmas = DDPMSchedule(levels, spacing=spacing)(PRIOR)
@@ -56,6 +56,25 @@ def test_ddpm_over_its_own_range_is_the_whole_diffusion():
     assert full[0] == pytest.approx(157.4, rel=1e-2)
     assert DDPMSchedule(20, spacing="leading")(wide) == pytest.approx(full[::-1][::50][::-1])
     assert DDPMSchedule(20)(wide)[0] == full[0]
+
+
+@pytest.mark.parametrize(("levels", "last"), [(20, 0.173), (50, 0.0762), (100, 0.0436)])
+def test_trailing_levels_are_the_last_timestep_and_every_s_th_before_it_down_to_s(levels, last):
+    wide = SimpleNamespace(sigma_min=0.01, sigma_max=158.0)
+    full = DDPMSchedule(1000)(wide)  # the timesteps 1000, 999, …, 1
+    stride = 1000 // levels
+    chosen = DDPMSchedule(levels, spacing="trailing")(wide)
+    assert chosen == [full[1000 - timestep] for timestep in range(1000, 0, -stride)]
+    assert chosen[-1] == pytest.approx(last, rel=2e-3)
+
+
+@pytest.mark.parametrize("levels", [20, 50, 100])
+def test_trailing_levels_end_at_the_same_sigma_where_a_prior_starts_lower(levels):
+    wide, narrow = SimpleNamespace(sigma_min=0.01, sigma_max=158.0), SimpleNamespace(sigma_min=0.002, sigma_max=20.0)
+    schedule = DDPMSchedule(levels, spacing="trailing")
+    assert schedule(narrow)[-1] == schedule(wide)[-1]
+    assert schedule(narrow)[0] == pytest.approx(20.0, rel=0.01)
+    assert schedule(SimpleNamespace(sigma_min=0.5, sigma_max=20.0))[-1] == pytest.approx(0.5, rel=0.01)
 
 
 @pytest.mark.parametrize(

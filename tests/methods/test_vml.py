@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -136,6 +138,33 @@ def test_moves(move):
     }
     assert torch.allclose(reached, expected[move])
     assert torch.equal(answer, case.prior(reached, 0.1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_answer_is_d_of_the_last_step_or_of_where_that_arrived(method):
+    case, n, _ = state(0.05, 0.3)  # any numbers serve as noise
+    one = replace(method, inner_steps=1)
+    x, answer = path(one, [0.3], [n], case.y, case.operator, 0.05, case.prior)
+    _, d = one.direction(x, 0.3, case.y, case.operator, 0.05, Denoiser(case.prior))
+    assert torch.equal(answer, case.prior(x, 0.3))
+    *_, answer = path(replace(one, final_denoise=True), [0.3], [n], case.y, case.operator, 0.05, case.prior)
+    assert torch.allclose(answer, case.prior(x + d, 0.3), atol=1e-12)
+    _, counted = case.restore(replace(method, final_denoise=True))
+    assert counted.nfe == 6 * 2 + 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_noise_observed_coordinates_can_be_those_of_y_and_the_others_stay(method):
+    case = problem(2, noise_std=0.0)
+    plain, counted = case.restore(method)
+    replaced, also = case.restore(replace(method, replace_observed=True))
+    assert case.operator.residual(plain, case.y).min() > 1e-6
+    assert case.operator.residual(replaced, case.y).max() < 1e-12
+    moved = replaced - plain
+    assert torch.allclose(case.operator.pinv(case.operator.forward(moved)), moved, atol=1e-12)
+    assert (counted.nfe, counted.vjps) == (also.nfe, also.vjps)
+    noisy = problem(2, noise_std=0.05)
+    assert torch.equal(noisy.restore(method)[0], noisy.restore(replace(method, replace_observed=True))[0])
 
 
 @pytest.mark.parametrize("noise_std", [0.0, 0.05])

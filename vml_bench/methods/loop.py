@@ -25,7 +25,7 @@ from vml_bench.settings import settings
 class InnerLoop(ABC):
     """At each noise level K steps x ← x + η d, the method's own `direction`; then the move to the next level.
 
-    A stationary point of VML_S is x = D + σ² g with g = Hᵀ(H D − y)/σ_y². So where D has settled, the "stationary" move
+    A stationary point of VML_S is x = D + σ² g with g = Hᵀ(y − H D)/σ_y². So where D has settled, the "stationary" move
     x ← D + (σ_next/σ)²(x − D) lands on the next level's stationary point (exactly, if the prior is Gaussian: its D is
     the MAP at every σ). "flow", x ← D + (σ_next/σ)(x − D), is the Euler step of the probability flow: it scales x − D
     as a sample's, and leaves the inner steps that offset to undo. Both reuse D of the last inner step and cost no
@@ -36,12 +36,19 @@ class InnerLoop(ABC):
     the centre there, as it nearly is at large σ, without an evaluation. Noise in the null space of H decides the mode
     if the steps cannot remove it before the modes part (`vml_map_pre`).
 
+    What the answer is. D(·, σ) is the proximal map of σ² φ_σ for some φ_σ wherever its Jacobian is symmetric and
+    positive, so that where D has settled at the last level it minimises ‖y − H z‖²/(2σ_y²) + φ_σ(z). As σ → 0, φ_σ
+    tends to −log p, and D to a mode of the posterior; at σ > 0, φ_σ is smoother, and D the mode of a smoothed
+    posterior. (For a Gaussian prior φ_σ is −log p at every σ.)
+
     Attributes:
         inner_steps: K, steps at each noise level.
         step_size: η; 1 is the method's full step.
         move: from each level to the next; the answer is D of the last step.
         start: x_t at the first level.
         schedule: noise levels; 20 of EDM's by default.
+        final_denoise: evaluate D once more after the last step, so that the answer is D of where it arrived.
+        replace_observed: at σ_y = 0, put what y says in place of the answer's observed coordinates.
     """
 
     inner_steps: PositiveInt = 5
@@ -49,6 +56,8 @@ class InnerLoop(ABC):
     move: Literal["stationary", "flow", "renoise"] = "stationary"
     start: Literal["noise", "centre", "pinv"] = "noise"
     schedule: Schedule = field(default_factory=EDMSchedule)
+    final_denoise: Annotated[bool, AsBefore(False)] = False
+    replace_observed: Annotated[bool, AsBefore(False)] = False
 
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W) in [-1, 1], not clipped."""
@@ -63,12 +72,12 @@ class InnerLoop(ABC):
                 denoised, d = self.direction(x, sigma, y, operator, noise_std, denoiser)
                 x = x + self.step_size * d
             if sigma_next == 0:
-                x = denoised
+                x = denoiser(x, sigma) if self.final_denoise else denoised
             elif self.move == "renoise":
                 x = denoiser(x, sigma) + sigma_next * rng.randn_like(x)
             else:
                 x = denoised + (sigma_next / sigma) ** (2 if self.move == "stationary" else 1) * (x - denoised)
-        return x
+        return operator.prox(x, y, 0.0, step=1.0) if self.replace_observed and noise_std == 0 else x
 
     @abstractmethod
     def direction(
