@@ -48,7 +48,7 @@ OWN = {("dps", "inpaint_random_dps"): {"task.operator.noise_on_unseen": "false"}
 """Settings of the formula's task, where the program's measurement differs too."""
 NOISE_STD = 0.05
 SHORTER = {
-    "dps": ({"method.sampler.variance": "small", "method.sampler.schedule.levels": "200"}, 5),
+    "dps": ({"method.sampler.variance": "small", "method.sampler.schedule.levels": "100"}, 10),
     "daps": ({"method.sampler.schedule.levels": "41"}, 1),
     "reddiff": ({"method.sampler.schedule.levels": "100"}, 1),
 }
@@ -129,7 +129,7 @@ def told(row: Mapping[str, Any], metric: str, digits: int) -> list[str]:
 ABOUT = f"""# Programs and formulas
 
 photos64, σ_y = {NOISE_STD}, equal measurements and random numbers; difference: program less formula, with its 95 %
-interval over images. DPS runs 200 levels (ζ times 5, DDPM's smaller variance: this prior learned none), DAPS 40,
+interval over images. DPS runs 100 levels (ζ times 10, DDPM's smaller variance: this prior learned none), DAPS 40,
 RED-diff 100; the others as published. Made by `python -m vml_bench.studies.programs`."""
 
 
