@@ -15,8 +15,7 @@ from tests.baselines import test_programs_diffpir as diffpir
 from tests.baselines import test_programs_dps as dps
 from tests.baselines import test_programs_pigdm as pigdm
 from tests.baselines import test_programs_reddiff as reddiff
-from tests.baselines.ddrm_operators import operator_of
-from tests.baselines.programs import GOLDEN, Program
+from tests.baselines.programs import GOLDEN, Program, operator_of
 from vml_bench.text import markdown
 
 HEADINGS = ("file", "σ_y", "program", "formula", "program, plain blur")
@@ -65,7 +64,7 @@ def _spectral(program: Program) -> Iterator[float]:
 
 def _dps(program: Program) -> Iterator[float]:
     yield dps.difference(program, **dps.as_program(program))
-    operator = dps.operator_of(program)
+    operator = operator_of(program)
     seen = operator.spectrum_to_measurement(operator.measurement_to_spectrum(program.y))
     yield dps.difference(program, seen)
 

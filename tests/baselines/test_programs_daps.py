@@ -12,23 +12,16 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from baselines.daps import DAPS
-from tests.baselines.programs import SHAPE, Program, prior, trajectory
+from tests.baselines.programs import SHAPE, Program, files, operator_of, prior, trajectory
 from tests.baselines.seen import Played
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
-from vml_bench.operators import Bicubic, BlockAverage, Mask
+from vml_bench.operators import BlockAverage
 from vml_bench.schedule import EDMSchedule
 
-FILES = ["daps_mask_langevin", "daps_sr4_bicubic_langevin", "daps_sr4_bicubic_hmc"]
+FILES = files("daps")
 ASKED_DOWN_TO = 0.005
 """Smallest σ of the programs' network; below the end of the ODE, 0.01."""
-
-
-def operator_of(program: Program):
-    """H of a file, with its mask."""
-    if program.meta["task"] == "mask":
-        return Mask(SHAPE, program.mask, torch.float64)
-    return Bicubic(SHAPE, 4, padding="symmetric", dtype=torch.float64)
 
 
 def published(meta: dict) -> DAPS:
@@ -111,7 +104,7 @@ def test_the_step_decays_over_one_level_more_than_is_visited():
 
 def test_held_steps_lead_elsewhere_where_the_programs_are_larger():
     """F6: a mask has s_max = 1, where the program's first step is twice 1/L; under a bicubic mean it is below 1/L."""
-    mask, bicubic = map(Program, FILES[:2])
+    mask, bicubic = map(Program, ("daps_mask_langevin", "daps_sr4_bicubic_langevin"))
     held, _ = rows(mask, replace(published(mask.meta), stable_steps=True))
     assert (held - mask.trajectory).abs().max() > 1e-2
     held, _ = rows(bicubic, replace(published(bicubic.meta), stable_steps=True))

@@ -9,13 +9,19 @@ import torch
 from torch import Tensor
 
 from baselines.ddnm import DDNM, from_block_spectrum
-from tests.baselines.ddrm_operators import operator_of, rounded_grey
-from tests.baselines.programs import GOLDEN, SHAPE, Program, preserving, prior, trajectory
+from tests.baselines.programs import (
+    SHAPE,
+    Program,
+    files,
+    operator_of,
+    rounded_grey,
+    step_differences,
+)
 from vml_bench.operators import BlockAverage, SpectralOperator
 from vml_bench.operators.filters import filter_matrix, gaussian_taps, uniform_taps
 from vml_bench.schedule import DDPMSchedule
 
-FILES = sorted(path.stem for path in GOLDEN.glob("ddnm_*.npz"))
+FILES = files("ddnm")
 EXACT = 1e-9
 KERNELS = {"deblur_gauss": gaussian_taps(5, 10.0), "deblur_uni": uniform_taps(9)}
 ROUNDED_WEIGHTS = 1e-3
@@ -43,10 +49,7 @@ def differences(program: Program, operator: SpectralOperator, **options) -> list
     meta = program.meta
     method = DDNM(eta=meta["eta"], schedule=DDPMSchedule(levels=meta["steps"], spacing="leading"), **options)
     noises = [program.start, *drawn(program, operator)]
-    asked, answer = trajectory(method, program, operator, meta["sigma_y"], noises, prior())
-    ours = [preserving(x, sigma) for x, sigma in asked] + [answer]
-    assert len(ours) == len(program.trajectory)
-    return [float((x - theirs).abs().max()) for x, theirs in zip(ours, program.trajectory, strict=True)]
+    return step_differences(method, program, operator, meta["sigma_y"], noises)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -6,14 +6,21 @@ import pytest
 import torch
 
 from baselines.ddrm import DDRM
-from tests.baselines.ddrm_operators import operator_of, rounded_grey
-from tests.baselines.programs import GOLDEN, SHAPE, Program, preserving, prior, trajectory
+from tests.baselines.programs import (
+    SHAPE,
+    Program,
+    files,
+    operator_of,
+    prior,
+    rounded_grey,
+    step_differences,
+)
 from tests.baselines.seen import Played, Recorder
 from vml_bench.denoiser import Denoiser
 from vml_bench.operators import GaussianBlur, SpectralOperator
 from vml_bench.schedule import DDPMSchedule
 
-FILES = sorted(path.stem for path in GOLDEN.glob("ddrm_*.npz"))
+FILES = files("ddrm")
 EXACT = 1e-9
 ROUNDED_WEIGHTS = 5e-4
 """Colour: the program sees 0.3333 R + 0.3334 G + 0.3333 B, this project the mean."""
@@ -26,10 +33,7 @@ def differences(program: Program, operator: SpectralOperator, **options) -> list
     schedule = DDPMSchedule(levels=meta["steps"], spacing="leading")
     method = DDRM(eta=meta["eta"], eta_b=meta["eta_b"], schedule=schedule, **options)
     noises = [operator.to_spectrum(noise) for noise in (program.start, *program.noise)]
-    asked, answer = trajectory(method, program, operator, meta["sigma_0"], noises, prior())
-    ours = [preserving(x, sigma) for x, sigma in asked] + [answer]
-    assert len(ours) == len(program.trajectory)
-    return [float((x - theirs).abs().max()) for x, theirs in zip(ours, program.trajectory, strict=True)]
+    return step_differences(method, program, operator, meta["sigma_0"], noises)
 
 
 @pytest.mark.parametrize("name", FILES)

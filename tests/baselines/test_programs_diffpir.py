@@ -12,19 +12,12 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from baselines.diffpir import DiffPIR, QuadraticSchedule, timesteps
-from tests.baselines.programs import SHAPE, Program, preserving, prior, trajectory
+from tests.baselines.programs import SHAPE, Program, files, operator_of, preserving, prior, trajectory
 from tests.baselines.seen import Played
 from vml_bench.denoiser import Denoiser
-from vml_bench.operators import BlockAverage, CircularBlur, Mask
+from vml_bench.operators import BlockAverage
 
-FILES = ["diffpir_deblur_plain", "diffpir_inpaint_plain", "diffpir_inpaint_clip"]
-
-
-def operator_of(program: Program):
-    """H of a file, with its kernel or mask."""
-    if program.meta["task"] == "inpaint":
-        return Mask(SHAPE, program.mask, torch.float64)
-    return CircularBlur(SHAPE, program.kernel, torch.float64)
+FILES = files("diffpir")
 
 
 def published(meta: dict) -> DiffPIR:

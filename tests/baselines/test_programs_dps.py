@@ -9,25 +9,17 @@ import torch
 from torch import Tensor
 
 from baselines.dps import DPS
-from tests.baselines.programs import GOLDEN, SHAPE, Program, preserving, prior, trajectory
+from tests.baselines.programs import Program, files, operator_of, preserving, prior, trajectory
 from tests.baselines.seen import WithVariance, step
 from tests.methods.problems import SHAPE as VECTOR
 from tests.methods.problems import problem
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
-from vml_bench.operators import Bicubic, BlockAverage, Mask, SpectralOperator
 from vml_bench.schedule import DDPMSchedule
 
-FILES = sorted(path.stem for path in GOLDEN.glob("dps_*.npz"))
+FILES = files("dps")
 PUBLISHED = [name for name in FILES if name.endswith("published")]
 EXACT = 1e-9
-
-
-def operator_of(program: Program) -> SpectralOperator:
-    if program.meta["task"] == "mask":
-        unseen = program.meta["noise_on_unseen_pixels"]
-        return Mask(SHAPE, program.mask, torch.float64, noise_on_unseen=unseen)
-    return {"sr4": BlockAverage, "sr4_bicubic": Bicubic}[program.meta["task"]](SHAPE, 4, dtype=torch.float64)
 
 
 def as_program(program: Program) -> dict[str, object]:

@@ -16,20 +16,12 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from baselines.pigdm import PiGDM
-from tests.baselines.programs import SHAPE, Program, preserving, prior, trajectory
+from tests.baselines.programs import Program, files, operator_of, preserving, prior, trajectory
 from tests.baselines.seen import Played
 from vml_bench.denoiser import Denoiser
-from vml_bench.operators import BlockAverage, Mask
 from vml_bench.schedule import DDPMSchedule
 
-FILES = ["pigdm_sr4_0", "pigdm_sr4_0.1", "pigdm_in2_0"]
-
-
-def operator_of(program: Program):
-    """H of a file, with its mask."""
-    if program.meta["task"] == "in2":
-        return Mask(SHAPE, program.mask, torch.float64)
-    return BlockAverage(SHAPE, 4, dtype=torch.float64)
+FILES = files("pigdm")
 
 
 def published(meta: dict) -> PiGDM:

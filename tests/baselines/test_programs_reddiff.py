@@ -10,20 +10,12 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from baselines.reddiff import REDDiff
-from tests.baselines.programs import SHAPE, Program, prior, trajectory
+from tests.baselines.programs import Program, files, operator_of, prior, trajectory
 from tests.baselines.seen import Played
 from vml_bench.denoiser import Denoiser
-from vml_bench.operators import BlockAverage, Mask
 from vml_bench.schedule import DDPMSchedule
 
-FILES = ["reddiff_sr4_0", "reddiff_sr4_0.1", "reddiff_in2_0"]
-
-
-def operator_of(program: Program):
-    """H of a file, with its mask."""
-    if program.meta["task"] == "in2":
-        return Mask(SHAPE, program.mask, torch.float64)
-    return BlockAverage(SHAPE, 4, dtype=torch.float64)
+FILES = files("reddiff")
 
 
 def published(meta: dict) -> REDDiff:
