@@ -130,6 +130,12 @@ def test_the_configuration_gives_the_images_shape(tmp_path, options, shape):
         assert prior(torch.randn(1, *shape), 1.0).shape == (1, *shape)
 
 
+@pytest.mark.parametrize("kind", ["learned_range", "fixed_small"])
+def test_further_channels_are_a_learned_variance_where_the_scheduler_says_so(tmp_path, kind):
+    DDPMPipeline(network(out_channels=6), DDPMScheduler(variance_type=kind)).save_pretrained(tmp_path)
+    assert load_diffusers_prior(tmp_path).learned_variance == (kind == "learned_range")
+
+
 def test_equal_weights_under_another_architecture_or_schedule_are_another_prior(folder):
     def name():
         return name_of(prior_form(NODE, load_diffusers_prior(folder)))

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from vml_bench.errors import InputError
-from vml_bench.identity import canonical, form_of_object
+from vml_bench.identity import Aside, canonical, form_of_object
 from vml_bench.priors.ddpm import meta_network, read_ddpm
 from vml_bench.priors.vp import FirstTimestep, VPPrior
 from vml_bench.settings import remedy, settings
@@ -47,6 +47,8 @@ class BetaSchedule:
         prediction_type: what the network predicts.
         trained_betas: other β, one by one.
         rescale_betas_zero_snr: whether ᾱ ends at 0, where x_t = x_0 + σ n has no σ.
+        variance_type: what the network's other output channels are, if it has any: a learned variance as
+            `vml_bench.contract.Prior` means it if this is "learned_range".
     """
 
     num_train_timesteps: Annotated[int, Field(ge=2, le=100_000)] = 1000
@@ -56,6 +58,7 @@ class BetaSchedule:
     prediction_type: Literal["epsilon"] = "epsilon"
     trained_betas: None = None
     rescale_betas_zero_snr: Literal[False] = False
+    variance_type: Annotated[str | None, Aside] = None
 
     def betas(self) -> Tensor:
         """β of every timestep, float64, (T,)."""
@@ -94,6 +97,7 @@ def load_diffusers_prior(checkpoint: str | Path | None = None, first_timestep: F
     shape = (network.config.in_channels, *((side, side) if isinstance(side, int) else side))
     prior = VPPrior(network, shape, betas=schedule.betas(), first_timestep=first_timestep)
     prior.checkpoint = path
+    prior.learned_variance &= schedule.variance_type == "learned_range"
     prior.notes = notes if found else (*notes, f"no {SCHEDULER}: β linear from 1e-4 to 0.02 in 1000 steps")
     prior.described = {"network": told(unet), "schedule": form_of_object(schedule)}
     return prior.requires_grad_(False).eval()
