@@ -39,7 +39,7 @@ class InnerLoop(ABC):
     What the answer is. D(·, σ) is the proximal map of σ² φ_σ for some φ_σ wherever its Jacobian is symmetric and
     positive, so that where D has settled at the last level it minimises ‖y − H z‖²/(2σ_y²) + φ_σ(z). As σ → 0, φ_σ
     tends to −log p, and D to a mode of the posterior; at σ > 0, φ_σ is smoother, and D the mode of a smoothed
-    posterior. (For a Gaussian prior φ_σ is −log p at every σ.)
+    posterior. (For a Gaussian prior φ_σ is −log p at every σ.) `vml_bench.studies.outer_loops` measures both.
 
     Attributes:
         inner_steps: K, steps at each noise level.
