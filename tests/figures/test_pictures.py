@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.run_folders import write_picture, write_run
-from vml_bench.errors import InputError
-from vml_bench.figures.pictures import CAPTION, GAP, HEAD, MARGIN, SIDE, task_figure, write_figures
+from vml_bench.figures.pictures import CAPTION, GAP, HEAD, MARGIN, SIDE, write_figures
 from vml_bench.store.runs import open_run
 
 CELL = 256
@@ -26,7 +24,7 @@ def cell(path, row: int, column: int) -> np.ndarray:
 def test_pictures_are_enlarged_exactly_and_stand_in_order(tmp_path):
     write_run(tmp_path, "vml_map", pictures=True)
     write_run(tmp_path, "pinv", "ffff", pictures=True)
-    path = task_figure(tmp_path, "toy", "sr4", 0.05)
+    (path,) = write_figures(tmp_path, "toy")
     assert path == tmp_path / "toy" / "figures" / "sr4-0.05.png"
     for row in range(3):
         for column, level in enumerate((50, 80, 60, 60)):
@@ -39,7 +37,7 @@ def test_missing_and_torn_pictures_leave_a_named_gap(tmp_path):
     folder = write_run(tmp_path, pictures=True, diverged=["b"])
     open_run(folder).picture("b").unlink()
     open_run(folder).picture("c").write_bytes(b"torn")
-    path = task_figure(tmp_path, "toy", "sr4", 0.05)
+    (path,) = write_figures(tmp_path, "toy")
     assert np.unique(cell(path, 0, 2)).tolist() == [30, 60]
     for row in (1, 2):
         panel = cell(path, row, 2)
@@ -47,14 +45,13 @@ def test_missing_and_torn_pictures_leave_a_named_gap(tmp_path):
         assert panel.min() < 200  # something is written in it
 
 
-def test_methods_rows_and_images_can_be_chosen(tmp_path):
-    for method in ("pinv", "dps"):
-        write_run(tmp_path, method, pictures=True)
-    whole = Image.open(task_figure(tmp_path, "toy", "sr4", 0.05)).size
-    one = Image.open(task_figure(tmp_path, "toy", "sr4", 0.05, methods=["dps"], image_ids=["b"])).size
-    assert (whole[0] - one[0], whole[1] - one[1]) == (CELL + GAP, 2 * (CELL + CAPTION))
-    two = Image.open(task_figure(tmp_path, "toy", "sr4", 0.05, rows=2)).size
-    assert whole[1] - two[1] == CELL + CAPTION
+def test_as_many_rows_as_are_asked_for(tmp_path):
+    write_run(tmp_path, pictures=True)
+    sizes = []
+    for rows in (5, 2):
+        with Image.open(*write_figures(tmp_path, "toy", rows)) as picture:
+            sizes.append(picture.size)
+    assert (sizes[0][0], sizes[0][1] - sizes[1][1]) == (sizes[1][0], CELL + CAPTION)
 
 
 def test_each_problem_has_a_picture_of_its_own_under_its_own_measurement(tmp_path):
@@ -70,9 +67,6 @@ def test_each_problem_has_a_picture_of_its_own_under_its_own_measurement(tmp_pat
     for run, level in ((four, 100), (two, 200)):
         path = tmp_path / "toy" / "figures" / f"sr4-0.05-{run.problem.name}.png"
         assert [np.unique(cell(path, 0, column)).max() for column in (0, 1)] == [level, level - 20]
-    with pytest.raises(InputError, match=r"has 2 problems.*factor 2"):
-        task_figure(tmp_path, "toy", "sr4", 0.05)
-    assert task_figure(tmp_path, "toy", "sr4", 0.05, problem=two.problem.name) in paths
 
 
 def test_a_column_is_called_as_in_the_table(tmp_path, monkeypatch):
@@ -93,11 +87,3 @@ def test_every_problem_with_pictures_is_drawn_and_the_same_twice(tmp_path):
     assert [path.name for path in paths] == ["denoise_$x$-0.2.png", "sr4-0.05.png"]
     before = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in write_figures(tmp_path, "toy")] == before
-
-
-def test_an_unknown_task_names_those_that_exist(tmp_path):
-    write_run(tmp_path, pictures=True)
-    with pytest.raises(InputError, match=r"choose among sr4 at 0\.05"):
-        task_figure(tmp_path, "toy", "sr4", 0.1)
-    with pytest.raises(InputError, match="none of the pictures"):
-        task_figure(tmp_path, "toy", "sr4", 0.05, image_ids=["nobody"])

@@ -14,10 +14,9 @@ from PIL import Image
 from tests.run_folders import write_run
 from vml_bench.analysis.leaderboard import build
 from vml_bench.analysis.leaderboard.render import blocks
-from vml_bench.errors import InputError
 from vml_bench.figures.labels import overlap, place
 from vml_bench.figures.page import front, points
-from vml_bench.figures.tradeoff import tradeoff_figure, write_tradeoffs
+from vml_bench.figures.tradeoff import write_tradeoffs
 from vml_bench.store import layout
 
 
@@ -65,7 +64,7 @@ def test_the_front_holds_what_nothing_beats_at_no_more_compute():
     assert front(runs, +1)[["x", "y"]].to_numpy().tolist() == [[10, 0.5], [20, 0.6]]
 
 
-def test_a_run_is_a_point_at_its_passes_or_its_seconds(tmp_path):
+def test_a_run_is_a_point_at_its_passes(tmp_path):
     write_at(tmp_path, "dps", nfe=100, vjp=100, psnr=(20.0, 99.0, 24.0), diverged=["b"])
     write_at(tmp_path, "ddrm", diverged=["a", "b", "c"])
     frame, _ = build(tmp_path, "toy")
@@ -73,7 +72,6 @@ def test_a_run_is_a_point_at_its_passes_or_its_seconds(tmp_path):
     (found,) = points(block, frame.attrs["cards"], "psnr").itertuples()  # none of ddrm: it has no finite mean
     assert (found.method, found.x, found.y, found.diverged) == ("dps", 200, 22.0, 1)
     assert found.low <= 22.0 <= found.high
-    assert points(block, frame.attrs["cards"], "psnr", "seconds")["x"].tolist() == [1.0]
     assert points(block, frame.attrs["cards"], "lpips_vgg").empty
 
 
@@ -95,14 +93,12 @@ def test_both_files_are_drawn_for_each_metric_with_embedded_fonts_and_the_same_t
         assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_a_points_place_decides_the_picture_and_the_cost_its_name(tmp_path):
+def test_a_points_place_decides_the_picture(tmp_path):
     write_at(tmp_path, "ddrm", nfe=20)
     write_at(tmp_path, "dps", nfe=100)
-    first = tradeoff_figure(tmp_path, "toy", "psnr", "seconds")
-    assert [path.name for path in first] == ["tradeoff-psnr-seconds.png", "tradeoff-psnr-seconds.pdf"]
-    before = shown(first[1])
+    before = shown(write_tradeoffs(tmp_path, "toy")[3])
     write_at(tmp_path, "tv", nfe=50, psnr=(21.0, 23.0, 25.0))
-    assert shown(tradeoff_figure(tmp_path, "toy", "psnr", "seconds")[1]) != before
+    assert shown(write_tradeoffs(tmp_path, "toy")[3]) != before
 
 
 def test_edges_one_image_equal_scores_and_a_point_far_behind(tmp_path):
@@ -112,18 +108,16 @@ def test_edges_one_image_equal_scores_and_a_point_far_behind(tmp_path):
     assert all(path.stat().st_size > 5000 for path in write_tradeoffs(tmp_path, "toy"))
 
 
-def test_what_cannot_be_drawn_is_said(tmp_path):
-    write_at(tmp_path, "ddrm")
-    with pytest.raises(InputError, match="unknown cost 'joules'; choose among passes, seconds"):
-        tradeoff_figure(tmp_path, "toy", cost="joules")
-    with pytest.raises(InputError, match="no run of 'toy' has a lpips_vgg; choose among psnr, ssim, lpips_alex"):
-        tradeoff_figure(tmp_path, "toy", "lpips_vgg")
+def draw_psnr(results, said) -> None:
+    """Draw LPIPS, then PSNR, and keep what was said of the second."""
+    write_tradeoffs(results, "toy")
+    del said[: len(said) // 2]
 
 
 def test_each_problem_has_a_panel_headed_by_what_differs(tmp_path, said):
     write_at(tmp_path, "ddrm")
     write_at(tmp_path, "ddrm", "of two", asked={"operator": {"BlockAverage": {"factor": 2}}})
-    tradeoff_figure(tmp_path, "toy", "psnr")
+    draw_psnr(tmp_path, said)
     titles = {panel["title"].split(",")[0] for panel in said}
     assert titles == {"sr4 · factor 2", "sr4 · factor 4"}
     assert [panel["labels"] for panel in said] == [["DDRM"], ["DDRM"]]
@@ -132,7 +126,7 @@ def test_each_problem_has_a_panel_headed_by_what_differs(tmp_path, said):
 def test_a_run_with_settings_of_its_own_is_hollow_and_says_them(tmp_path, said):
     write_at(tmp_path, "ddrm", nfe=20)
     write_at(tmp_path, "ddrm", "another", nfe=20, psnr=(19.0, 20.0, 21.0), record={"settings": {"eta": 0.5}})
-    tradeoff_figure(tmp_path, "toy", "psnr")
+    draw_psnr(tmp_path, said)
     (panel,) = said
     assert panel["labels"] == ["DDRM", "DDRM · eta=0.5"]
     marks = [line for line in panel["lines"] if line.get_marker() == "o"]
@@ -145,7 +139,7 @@ def test_many_settings_of_a_method_share_a_label_at_those_that_nothing_beats(tmp
         write_at(
             tmp_path, "ddrm", f"at {nfe}", nfe=nfe, psnr=(nfe / 4,) * 3, record={"settings": {"schedule.levels": nfe}}
         )
-    tradeoff_figure(tmp_path, "toy", "psnr")
+    draw_psnr(tmp_path, said)
     assert said[0]["labels"] == ["DDRM"]
 
 
@@ -153,7 +147,7 @@ def test_priors_that_differ_in_one_panel_are_said(tmp_path, said):
     write_at(tmp_path, "ddrm")
     other = {"name": "mine", "hash": "ffffffffff", "form": {}}
     write_at(tmp_path, "dps", record={"prior": other})
-    tradeoff_figure(tmp_path, "toy", "psnr")
+    draw_psnr(tmp_path, said)
     assert said[0]["title"].endswith("(2 priors)")
     assert said[0]["labels"] == ["DDRM · shipped@0f1e2d3c", "DPS · mine@ffffffff"]
 

@@ -85,24 +85,23 @@ def panels(
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def points(block: Block, cards: Mapping[str, Card], metric: str, cost: str = "passes") -> pd.DataFrame:
+def points(block: Block, cards: Mapping[str, Card], metric: str) -> pd.DataFrame:
     """The runs of a problem that have a finite value.
 
     Args:
         block: the problem.
         cards: of the methods, by name.
         metric: a column of the leaderboard.
-        cost: "passes" (network evaluations + vector-Jacobian products) or "seconds".
 
     Returns:
-        The rows of the block, in its order, with further columns: card, the look of the row; x, compute per image; y,
-        low and high, the value and its bounds.
+        The rows of the block, in its order, with further columns: card, the look of the row; x, evaluations + products
+        per image; y, low and high, the value and its bounds.
     """
     rows = block.rows
     said = zip(rows["method"], block.labels, rows["settings"], strict=True)
     rows = rows.assign(
         card=[cards[method].of_row(label, settings) for method, label, settings in said],
-        x=rows["nfe"] + rows["vjp"] if cost == "passes" else rows["seconds"],
+        x=rows["nfe"] + rows["vjp"],
         **{name: rows[of] for name, of in zip(("y", "low", "high"), with_bounds(metric), strict=True)},
     )
     rows.attrs = {}  # large, and pandas copies them in each step

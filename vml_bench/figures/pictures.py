@@ -19,7 +19,7 @@ from vml_bench.errors import InputError
 from vml_bench.figures.page import FAINT, STYLE, file_stem, heading, save
 from vml_bench.store import layout
 from vml_bench.store.labels import differences, labels
-from vml_bench.store.runs import UNREADABLE, Problem, Run, by_problem, open_run, select_runs
+from vml_bench.store.runs import UNREADABLE, Problem, Run, by_problem, open_run
 
 DPI = 200
 MOST = 24
@@ -57,57 +57,6 @@ class Sheet:
         return replace(self, runs={run: self.runs[run] for run in runs})
 
 
-def task_figure(
-    results_dir: str | Path,
-    dataset: str,
-    task: str,
-    noise_std: float,
-    methods: Sequence[str] | None = None,
-    image_ids: Sequence[str] | None = None,
-    rows: int = 5,
-    synthetic: bool = False,
-    problem: str | None = None,
-) -> Path:
-    """Draw one task at one noise level from what the runner left on disk.
-
-    Pictures are enlarged by whole multiples without interpolation. Under each restoration stand its PSNR and
-    its LPIPS (AlexNet), in bold under the one with the lowest LPIPS of its row.
-
-    Args:
-        results_dir: the results folder.
-        dataset: name under which the runs are filed.
-        task: the task's name.
-        noise_std: σ_y, images in [-1, 1].
-        methods: columns, in order; default every run found, in the leaderboard's order.
-        image_ids: rows; default the first `rows` images that every run has finished.
-        rows: number of rows where `image_ids` is not given.
-        synthetic: also draw runs marked synthetic.
-        problem: the problem's name; needed where the task has several at this noise level.
-
-    Returns:
-        Path of the PNG, <results_dir>/<dataset>/figures/<task>-<noise_std>.png, with -<problem> behind the noise level
-        where there are several.
-
-    Raises:
-        InputError: no run, method or image to draw, or several problems.
-    """
-    found, _ = select_runs(results_dir, dataset, synthetic)
-    sheets = [sheet for sheet in _sheets(found) if sheet.problem.task == task]
-    sheets = [sheet for sheet in sheets if math.isclose(sheet.problem.noise_std, noise_std, abs_tol=1e-12)]
-    if problem is not None:
-        sheets = [sheet for sheet in sheets if sheet.problem.name == problem]
-    if len(sheets) > 1:
-        known = ", ".join(f"{sheet.problem.name} ({sheet.difference})" for sheet in sheets)
-        raise InputError(f"'{task}' at noise_std {noise_std:g} has {len(sheets)} problems", f"choose among {known}")
-    chosen = [run for sheet in sheets for run in sheet.runs if methods is None or run.method in methods]
-    if not chosen:
-        known = ", ".join(sorted({f"{run.task} at {run.noise_std:g}" for run in found}))
-        raise InputError(f"no run of '{task}' at noise_std {noise_std:g} to draw", f"choose among {known}")
-    if methods is not None:
-        chosen = sorted(chosen, key=lambda run: list(methods).index(run.method))
-    return _draw(Path(results_dir), sheets[0].of(chosen), image_ids, rows)
-
-
 def _sheets(runs: Sequence[Run]) -> list[Sheet]:
     """One sheet per problem, its runs in the leaderboard's order."""
     groups = by_problem(sorted(runs, key=lambda run: run.place))
@@ -116,10 +65,12 @@ def _sheets(runs: Sequence[Run]) -> list[Sheet]:
 
 
 def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, synthetic: bool = False) -> list[Path]:
-    """Draw every problem of a data set that has pictures; see `task_figure`.
+    """Draw every problem of a data set that has pictures, from what the runner left on disk.
 
-    Where a problem has more than `MOST` runs, the best of each method are drawn, and a line on stderr says so; likewise
-    where a problem cannot be drawn.
+    Pictures are enlarged by whole multiples without interpolation. Under each restoration stand its PSNR and its LPIPS
+    (AlexNet), in bold under the one with the lowest LPIPS of its row. The rows are the first images that every run has
+    finished. Where a problem has more than `MOST` runs, the best of each method are drawn, and a line on stderr says
+    so; likewise where a problem cannot be drawn.
     """
     folders = layout.run_folders(results_dir, dataset)
     pictured = {folder for folder in folders if any((folder / layout.PICTURES).glob("*.png"))}
@@ -132,7 +83,7 @@ def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, syntheti
     paths = []
     for sheet in (sheet for sheet in drawn if sheet.runs):
         try:
-            paths.append(_draw(Path(results_dir), sheet, None, rows))
+            paths.append(_draw(Path(results_dir), sheet, rows))
         except InputError as error:  # the runs share no image, or their pictures are gone
             print(f"note: not drawn: {error}", file=sys.stderr)
     return paths
@@ -162,12 +113,12 @@ def _mean_lpips(run: Run) -> float:
 
 
 @matplotlib.rc_context(STYLE)
-def _draw(results: Path, sheet: Sheet, image_ids: Sequence[str] | None, rows: int) -> Path:
-    """Draw the runs of one problem, one column each, in whole pixels; see `task_figure`."""
+def _draw(results: Path, sheet: Sheet, rows: int) -> Path:
+    """Draw the runs of one problem, one column each, in whole pixels; see `write_figures`."""
     runs = list(sheet.runs)
     first = runs[0]
     common = set.intersection(*(set(run.images["image_id"]) for run in runs))
-    ids = list(image_ids) if image_ids is not None else [name for name in first.asked if name in common][:rows]
+    ids = [name for name in first.asked if name in common][:rows]
     if not ids:
         raise InputError(
             f"the runs of '{first.task}' have no image in common", "finish them with the same runner.limit"

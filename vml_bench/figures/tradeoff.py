@@ -18,13 +18,12 @@ from matplotlib.transforms import IdentityTransform
 from vml_bench.analysis.leaderboard.aggregate import build
 from vml_bench.analysis.leaderboard.render import ARROWS, Block, blocks
 from vml_bench.columns import BY_NAME, LPIPS, PSNR, Column
-from vml_bench.errors import InputError
 from vml_bench.figures.labels import place
 from vml_bench.figures.page import FAINT, INK, STYLE, compute_axis, front, panels, points, save
 
 METRICS = (LPIPS.name, PSNR.name)
 """What `write_tradeoffs` draws, with the runs' own metrics."""
-COSTS = {"passes": "network passes per image (evaluations + Jacobian products)", "seconds": "seconds per image"}
+COMPUTE = "network passes per image (evaluations + Jacobian products)"
 DPI = 300
 COLUMNS = 3
 NAMED = 3
@@ -64,45 +63,12 @@ FAR = 4.0
 """A point this many times further from the best than the median is shown at the edge, with its value."""
 
 
-def tradeoff_figure(
-    results_dir: str | Path, dataset: str, metric: str = "lpips_alex", cost: str = "passes", synthetic: bool = False
-) -> list[Path]:
-    """Draw every problem of a data set: compute (log) against quality, each method labelled.
-
-    Bars are the leaderboard's 95 % intervals over images; † marks a method with diverged images. Where a method
-    was run with several settings, a line joins those that no other of its settings beats at no more compute; of more
-    than `NAMED` settings the others are pale. Points with settings of their own are hollow. Points far
-    behind stand at the edge with their value; points of equal compute stand side by side.
-
-    Args:
-        results_dir: the results folder.
-        dataset: name under which the runs are filed.
-        metric: a score of single images.
-        cost: "passes" (network evaluations + vector-Jacobian products) or "seconds".
-        synthetic: also draw runs marked synthetic.
-
-    Returns:
-        Paths of the PNG and the PDF, <results_dir>/<dataset>/figures/tradeoff-<metric>[-seconds].{png,pdf}; the same
-        bytes for the same runs.
-
-    Raises:
-        InputError: no run with this score, or an unknown cost.
-    """
-    if cost not in COSTS:
-        raise InputError(f"unknown cost '{cost}'", f"choose among {', '.join(COSTS)}")
-    return _draw(build(results_dir, dataset, synthetic)[0], Path(results_dir, dataset, "figures"), metric, cost)
-
-
 @matplotlib.rc_context(OWN_STYLE)
-def _draw(frame: pd.DataFrame, folder: Path, metric: str, cost: str) -> list[Path]:
-    """Draw a leaderboard; see `tradeoff_figure`."""
-    cards, column = frame.attrs["cards"], frame.attrs["columns"].get(metric)
-    drawn = [(block, points(block, cards, metric, cost)) for block in blocks(frame) if metric in frame]
+def _draw(frame: pd.DataFrame, folder: Path, metric: str) -> list[Path]:
+    """Draw one metric of a leaderboard; see `write_tradeoffs`."""
+    cards, column = frame.attrs["cards"], frame.attrs["columns"][metric]
+    drawn = [(block, points(block, cards, metric)) for block in blocks(frame)]
     drawn = [(block, found) for block, found in drawn if len(found)]
-    if not drawn or column is None:
-        known = ", ".join(c.name for c in frame.attrs["columns"].values() if c.of_images and _scored(frame, c.name))
-        remedy = f"choose among {known}" if known else "vml-bench run dataset=photos64 task=sr4 method=ddrm"
-        raise InputError(f"no run of '{frame.attrs['dataset']}' has a {metric}", remedy)
     columns = min(COLUMNS, len(drawn))
     figure, grid = panels(math.ceil(len(drawn) / columns), columns, PANEL, GAP, MARGIN, DPI)
     for unused in grid.flat[len(drawn) :]:
@@ -117,18 +83,27 @@ def _draw(frame: pd.DataFrame, folder: Path, metric: str, cost: str) -> list[Pat
             " ".join(filter(None, (column.title, column.unit and f"({column.unit})", ARROWS[column.better])))
         )
     height = figure.get_size_inches()[1]
-    figure.text(0.5, 0.09 / height, COSTS[cost], fontsize=LABEL + 0.5, ha="center", va="bottom")
-    stem = f"tradeoff-{metric}" + ("" if cost == "passes" else f"-{cost}")
-    return [save(figure, folder / f"{stem}{suffix}") for suffix in (".png", ".pdf")]
+    figure.text(0.5, 0.09 / height, COMPUTE, fontsize=LABEL + 0.5, ha="center", va="bottom")
+    return [save(figure, folder / f"tradeoff-{metric}{suffix}") for suffix in (".png", ".pdf")]
 
 
 def write_tradeoffs(results_dir: str | Path, dataset: str, synthetic: bool = False) -> list[Path]:
-    """Draw quality against network passes by `METRICS` and the runs' own metrics; see `tradeoff_figure`."""
+    """Draw quality against network passes (log) by `METRICS` and the runs' own metrics, a panel per problem.
+
+    Bars are the leaderboard's 95 % intervals over images; † marks a method with diverged images. Where a method was run
+    with several settings, a line joins those that no other of its settings beats at no more compute; of more than
+    `NAMED` settings the others are pale. Points with settings of their own are hollow. Points far behind stand at the
+    edge with their value; points of equal compute stand side by side.
+
+    Returns:
+        Paths of a PNG and a PDF per metric, <results_dir>/<dataset>/figures/tradeoff-<metric>.{png,pdf}; the same bytes
+        for the same runs.
+    """
     frame, _ = build(results_dir, dataset, synthetic)
     folder = Path(results_dir, dataset, "figures")
     own = [name for name, column in frame.attrs["columns"].items() if name not in BY_NAME and column.of_images]
     present = [metric for metric in (*METRICS, *own) if _scored(frame, metric)]
-    return [path for metric in present for path in _draw(frame, folder, metric, "passes")]
+    return [path for metric in present for path in _draw(frame, folder, metric)]
 
 
 def _scored(frame: pd.DataFrame, metric: str) -> bool:
