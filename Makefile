@@ -7,11 +7,12 @@ STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
-.PHONY: help install demo test test-slow faults bench lint prior card clean tune tune-oracle oracle reproduce-photos $(REPRODUCE)
+.PHONY: help install demo test test-slow faults bench lint prior card clean tune tune-oracle oracle reproduce-photos \
+        tune-paper-small reproduce-paper-small reproduce-paper-noise $(REPRODUCE)
 TUNED := $(basename $(notdir $(wildcard conf/experiment/tune/*.yaml)))
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  make reproduce-ffhq | reproduce-imagenet | reproduce-celebahq   the paper's benchmark; PLAN=1: only its cost"
 
 install: $(STAMP) ## create the environment in .venv
@@ -50,6 +51,33 @@ else
 	$(BIN)/vml-bench run experiment=reproduce_photos $(ARGS)
 	$(BIN)/vml-bench run experiment=reproduce_photos $(DENOISE) $(ARGS)
 	$(BIN)/vml-bench leaderboard --dataset photos64 $(TABLE)
+endif
+
+# The paper's comparison on photos64, in three parts; results/paper_small. PLAN=1 and ARGS as above.
+VERB := $(if $(PLAN),plan,run)
+AT_200 := method.budget=at_200 task=inpaint_half,sr4,deblur_uniform_all_taps
+AT_1000 := method.budget=at_1000 task=inpaint_half,deblur_uniform_all_taps runner.limit=4
+tune-paper-small: install ## levels × inner steps of reproduce-paper-small, chosen on tuning crops (an hour); PLAN=1
+	$(BIN)/vml-bench $(VERB) experiment=paper_small/tune $(ARGS)
+ifndef PLAN
+	$(BIN)/vml-bench tuning --results results/paper_small
+	$(BIN)/python -m vml_bench.studies.splits
+endif
+
+reproduce-paper-small: install ## the paper's comparison at equal compute: four hours, stop and start at will; PLAN=1
+	$(BIN)/vml-bench $(VERB) experiment=paper_small/base $(ARGS)
+	for sweep in paper_small/levels paper_small; do $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
+	for sweep in paper_small/levels paper_small; do \
+	  $(BIN)/vml-bench $(VERB) experiment=$$sweep $(AT_200) $(ARGS) || exit; \
+	  $(BIN)/vml-bench $(VERB) experiment=$$sweep $(AT_1000) $(ARGS) || exit; done
+ifndef PLAN
+	$(BIN)/vml-bench leaderboard --results results/paper_small --dataset photos64 $(TABLE)
+endif
+
+reproduce-paper-noise: install ## the same methods under four levels of noise, at one budget; PLAN=1 too
+	for sweep in paper_noise/levels paper_noise; do $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
+ifndef PLAN
+	$(BIN)/vml-bench leaderboard --results results/paper_small --dataset photos64 $(TABLE)
 endif
 
 tune: install ## eight settings of every method on the tuning crops, and the table that compares them

@@ -20,7 +20,8 @@ KEYS = {
     "method": ("name", "about", "tasks", "sampler"),
 }
 """What the harness itself reads of each group; what else stands there must be referred to by something."""
-REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)(?=[$}])")
+"""A key that something refers to, or what of it stands before a reference within: `${method.tasks.${task.name}}`."""
 
 
 def check_unread(config: DictConfig) -> None:

@@ -10,6 +10,7 @@ CELL = ("task=sr4", "method=pinv")
     ("override", "message"),
     [
         ("task.noise_std=-1", "task.noise_std=-1 is not a noise level"),
+        ("task.noise_std=1e-9", "it is 0 in effect: set task.noise_std=0"),
         ("task.noise_std=.nan", "is not a noise level"),
         ("task.noise_std=loud", "is not a noise level"),
         ("runner.batch_size=0", "runner.batch_size=0 does not fit; it must be more than 0"),
