@@ -1,10 +1,11 @@
-"""The studies' own machinery: Newton's method finds the minimum, and a table and a figure come of it."""
+"""The studies' own machinery: Newton's method starts and ends where it should; a table and a figure come of it."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 import torch
+from torch.func import grad
 
 from vml_bench.studies import convergence, covariance
 from vml_bench.studies.problems import problem, write
@@ -21,6 +22,18 @@ def test_minimiser_under_a_gaussian_is_the_map_at_every_level(name, sigma):
     assert torch.allclose(case.prior(point, sigma), case.posterior.map(), atol=1e-5)
 
 
+@pytest.mark.parametrize("sigma", [0.01, 0.3, 5.0])
+@pytest.mark.parametrize("name", ["vml", "vml_s"])
+def test_descent_starts_at_the_stationary_point_of_a_gaussian(name, sigma):
+    """Under one component both losses have gradient 0 at its start, and D there is the posterior's mean."""
+    case = problem((1, 4, 8), "random_projection", 0.3, images=3, prior="gauss")
+    own, elsewhere = covariance.starts(case, sigma).unbind(1)
+    loss = covariance.losses(case, sigma)[name]
+    slope, steep = (grad(lambda x: loss(x, case.y).sum())(x) for x in (own, elsewhere))
+    assert slope.norm() < 1e-9 * steep.norm()
+    assert torch.allclose(case.prior(own, sigma), case.posterior.mean, atol=1e-9)
+
+
 def test_minimise_leaves_saddles_and_images_alone():
     """Double wells with a saddle at the start's second coordinate, each image with a tilt of its own."""
     tilt = torch.tensor([[0.0], [0.3]]).double()
@@ -30,8 +43,10 @@ def test_minimise_leaves_saddles_and_images_alone():
         return (a**2 - 1) ** 2 + (b - y[:, 0]) ** 2
 
     start = torch.tensor([[[[0.1, 3.0]]], [[[-0.1, 3.0]]]]).double()
+    given = start.clone()
     point, done = covariance.minimise(wells, start, tilt)
     assert done.all()
+    assert torch.equal(start, given)
     assert torch.allclose(point.flatten(1), torch.tensor([[1.0, 0.0], [-1.0, 0.3]]).double(), atol=1e-4)
 
 

@@ -3,9 +3,10 @@
     python -m vml_bench.studies.covariance --out results/studies
 
 At each σ_t both losses (`vml_bench.methods.loss`) are minimised by Newton's method in float64 from the same four
-starts: the three components' own stationary points m_k + σ_t² Hᵀ(H m_k − y)/σ_y², m_k the component's posterior mean,
-and one random x_t. "Lowest" is the lowest minimum of each loss, "nearby" the one reached from the start that belongs to
-the MAP's component. The prior is the mixture of conf/prior/gmm.yaml on 1×4×8 images, the task 12 random measurements.
+starts: the three components' own stationary points m_k + σ_t² Hᵀ(y − H m_k)/σ_y², m_k the component's posterior mean,
+and one random x_t. "Lowest" is the lowest minimum that a loss reaches from the four (at large σ_t the exact loss may
+have lower ones), "nearby" the one reached from the start that belongs to the MAP's component. The prior is the mixture
+of conf/prior/gmm.yaml on 1×4×8 images, the task 12 random measurements.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def minimise(loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return loss(flat.reshape(1, *x.shape[1:]), y_one[None])[0]
 
     values, slopes, curvatures = (vmap(f) for f in (single, grad(single), hessian(single)))
-    point = x.flatten(1)
+    point = x.flatten(1).clone()
     value = values(point, y)
     done = torch.zeros(len(x), dtype=torch.bool)
     for _ in range(200):
@@ -103,7 +104,7 @@ def starts(case: Problem, sigma: float) -> Tensor:
     points = []
     for mean in case.posterior.means.unbind(1):
         image = mean.reshape(case.truth.shape)
-        pull = case.operator.adjoint(case.operator.forward(image) - case.y) / case.noise_std**2
+        pull = case.operator.adjoint(case.y - case.operator.forward(image)) / case.noise_std**2
         points.append(image + sigma**2 * pull)
     noise = case.noise("start").randn_like(case.truth)
     points.append(torch.einsum("k,ki->i", case.prior.weights, case.prior.means).reshape(noise[0].shape) + sigma * noise)
