@@ -15,6 +15,7 @@ from vml_bench.runner.cell import Cell
 from vml_bench.runner.run import run_cell
 from vml_bench.store import layout
 from vml_bench.store.runs import open_run
+from vml_bench.studies import programs
 
 RESULTS = Path(__file__).parents[1] / "results" / "photos64"
 ORACLE = RESULTS.parent / "oracle"
@@ -81,6 +82,19 @@ def test_a_cell_run_again_agrees(task, noise_std, method, cell_config):
     assert (folder.name, len(again)) == (row["run"], row["n"])
     assert again["psnr"].mean() == pytest.approx(row["psnr"], abs=0.05)
     assert again["lpips_alex"].mean() == pytest.approx(row["lpips_alex"], abs=0.003)
+
+
+def test_program_and_formula_differ_by_what_the_rows_say(tmp_path):
+    folder = RESULTS.parent / "programs"
+    with tarfile.open(folder / "runs.tar.xz") as archive:
+        archive.extractall(tmp_path / layout.RUNS, filter="data")
+    for run in map(open_run, layout.run_folders(tmp_path)):
+        assert run.record["environment"]["git"].strip("0123456789abcdef") == "", run.folder
+    found = programs.table(tmp_path)
+    pd.testing.assert_frame_equal(found, pd.read_csv(folder / "programs.csv"), rtol=1e-6)
+    assert programs.to_markdown(found) == (folder / "programs.md").read_text()
+    page = (RESULTS.parents[1] / "docs" / "published.md").read_text()
+    assert all(line in page for line in programs.to_markdown(found).splitlines() if line.startswith("|"))
 
 
 @pytest.mark.parametrize(("experiment", "dataset", "task", "noise_std", "method"), EXACT)

@@ -99,7 +99,7 @@ def table(results: Path) -> pd.DataFrame:
 
 def differences(program: Run, plain: Run) -> dict[str, Any]:
     """Means of both sides over their common images, and the mean of the paired difference with its 95 % interval."""
-    both = program.good.set_index("image_id").join(plain.good.set_index("image_id"), rsuffix="_formula", how="inner")
+    both = program.good.merge(plain.good, on="image_id", suffixes=("", "_formula"))
     row: dict[str, Any] = {"n": len(both)}
     for metric in ("psnr", "lpips_alex"):
         ours, theirs = (both[name].to_numpy(np.float64) for name in (metric, f"{metric}_formula"))
