@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -79,8 +80,11 @@ def test_a_wrong_override_is_one_line(tmp_path):
 
 def test_training_that_is_interrupted_says_how_to_go_on(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-m", "vml_bench.train", "training.batch_size=1", "folder=kept"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "vml_bench.train", "training.batch_size=1", "training.steps=200", "folder=kept"]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells have it ignored by what they start with &
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
         for line in process.stderr:  # tqdm ends its lines with a carriage return, which is a line's end here
             if line.startswith("training"):
                 process.send_signal(signal.SIGINT)
