@@ -94,7 +94,7 @@ def compare(
         for name in present
         if name in cell.unlike
     ]
-    tables = [_compare_cell(cell, known[name], by) for cell in found for name in present if name not in cell.unlike]
+    tables = [compare_cell(cell, known[name], by) for cell in found for name in present if name not in cell.unlike]
     if not tables:
         raise InputError("; ".join(unlike), "compute it alike in all of them")
     pairs, ranks = (pd.concat(of, ignore_index=True) for of in zip(*tables, strict=True))
@@ -115,7 +115,7 @@ def compare(
     )
 
 
-def _compare_cell(cell: Cell, column: Column, by: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def compare_cell(cell: Cell, column: Column, by: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The pairs and the ranks of one cell by one metric."""
     problem, table = cell.problem, cell.scores(column.name)
     scores = table.to_numpy(np.float64)

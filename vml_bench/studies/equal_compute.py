@@ -1,0 +1,396 @@
+"""The paper's comparison at equal compute: who is ahead by how much, at each budget and under each noise.
+
+    python -m vml_bench.studies.equal_compute
+
+Reads what `make reproduce-paper-small` and `make reproduce-paper-noise` left, and writes equal_compute.{csv,md,png} and
+noise.{csv,md,png} into the same results folder. A run's budget is the least of `BUDGETS` that its evaluations and
+products fit into; runs of one budget and σ_y are compared over the tasks that all of its methods ran on the same
+images. Differences are of each image's mean over those tasks, tested as `vml-bench compare` does: whole photographs are
+resampled, and Holm's correction is over all pairs of a column.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vml_bench.analysis.comparison.cells import cells, unit_names
+from vml_bench.analysis.comparison.compare import ALPHA, RESAMPLES, compare_cell
+from vml_bench.analysis.comparison.paired import draw as draw_resamples
+from vml_bench.analysis.comparison.paired import holm, paired_bootstrap
+from vml_bench.analysis.leaderboard.aggregate import build
+from vml_bench.cards import Card
+from vml_bench.columns import BY_NAME, LPIPS, LPIPS_VGG, PSNR, SSIM, Column, with_bounds
+from vml_bench.errors import InputError
+from vml_bench.figures.page import save
+from vml_bench.store.runs import Run, select_runs
+from vml_bench.text import MISSING, bounds, markdown, number, write_files
+
+DATASET = "photos64"
+BUDGETS = (20, 50, 100, 200, 1000)
+NOISE_BUDGET = 100
+PAPERS = ("vml_map_library", "vml_map_pre_library", "vml_map", "vml_map_pre")
+"""The paper's method, plain and preconditioned, in both outer loops."""
+RIVALS = ("ddrm_published", "ddrm_library", "pigdm", "pigdm_library", "mapga", "mapga_np")
+"""What the paper compares with."""
+FURTHER = ("vml_fixed_point", "vml_fixed_point_library")
+"""Without the Jacobian: this project's, not the paper's."""
+METRICS = (LPIPS, LPIPS_VGG, PSNR, SSIM)
+DISTANCE = BY_NAME["fd_alex"]
+
+
+class Setting(NamedTuple):
+    """What a column of the tables holds equal."""
+
+    budget: int
+    noise_std: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one setting that compare: every method on every task, on the same images.
+
+    Attributes:
+        setting: budget and σ_y.
+        runs: by (method, task).
+    """
+
+    setting: Setting
+    runs: dict[tuple[str, str], Run]
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """In the order of their cards."""
+        return list(dict.fromkeys(run.method for run in sorted(self.runs.values(), key=lambda run: run.card.place)))
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """In alphabetical order."""
+        return sorted({task for _, task in self.runs})
+
+    @cached_property
+    def images(self) -> list[str]:
+        """The images' ids."""
+        return sorted(next(iter(self.runs.values())).asked)
+
+    def means(self, metric: str) -> pd.DataFrame:
+        """Each image's mean over the tasks, one row per image and one column per method; NaN where one diverged."""
+        columns = {}
+        for method in self.methods:
+            scores = [self.runs[method, task].good.set_index("image_id")[metric] for task in self.tasks]
+            columns[method] = pd.concat(scores, axis=1).reindex(self.images).mean(axis=1, skipna=False)
+        return pd.DataFrame(columns)
+
+
+def budget_of(compute: float) -> int | None:
+    """The least budget that holds so many evaluations and products; None for none, or for more than the largest."""
+    return next((budget for budget in BUDGETS if 0 < compute <= budget), None)
+
+
+def groups(runs: Iterable[Run]) -> list[Group]:
+    """The runs by setting, by σ_y and then budget; tasks that not every method of a setting ran are left out.
+
+    Raises:
+        InputError: a method ran twice on one task at one setting.
+    """
+    found: dict[Setting, dict[tuple[str, str], Run]] = {}
+    for run in runs:
+        budget = budget_of(float((run.images["nfe"] + run.images["vjp"]).mean()))
+        if budget is None:
+            continue
+        own = found.setdefault(Setting(budget, run.noise_std), {})
+        if (run.method, run.task) in own:
+            raise InputError(f"two runs of {run.label} cost about {budget}", f"take one away: {run.folder}")
+        own[run.method, run.task] = run
+    whole = []
+    for setting, own in sorted(found.items(), key=lambda item: (item[0].noise_std, item[0].budget)):
+        methods = {method for method, _ in own}
+        tasks = {task for _, task in own if all((method, task) in own for method in methods)}
+        if tasks:
+            whole.append(Group(setting, {key: run for key, run in own.items() if key[1] in tasks}))
+    return whole
+
+
+def differences(group: Group, column: Column) -> pd.DataFrame:
+    """One row per pair of a paper's method and another: `difference` of their means over tasks, first less second.
+
+    `low` and `high` bound it at 95 %, `p_holm` is over all pairs of the group, and `better` is +1 or −1 where the first
+    is better or worse beyond chance, else 0.
+    """
+    means = group.means(column.name)
+    others = [method for method in (*RIVALS, *FURTHER) if method in means]
+    pairs = [(own, other) for own in (*PAPERS, *FURTHER) if own in means for other in others if own != other]
+    pairs = [(own, other) for own, other in pairs if own not in FURTHER or other in RIVALS]
+    names, unit = np.unique(unit_names(DATASET, list(means.index)), return_inverse=True)
+    gaps = np.stack([(means[own] - means[other]).to_numpy() for own, other in pairs], axis=1)
+    test = paired_bootstrap(gaps, unit, draw_resamples(len(names), RESAMPLES))
+    test["p_holm"] = holm(test["p"].to_numpy())
+    apart = test["p_holm"].to_numpy() < ALPHA
+    test["better"] = np.where(apart, np.sign(column.better * test["difference"]), 0).astype(int)
+    told = {"budget": group.setting.budget, "noise_std": group.setting.noise_std, "metric": column.name}
+    return pd.DataFrame(pairs, columns=["method", "other"]).assign(**told).join(test)
+
+
+def wins(group: Group, column: Column) -> pd.DataFrame:
+    """On how many tasks the first of two methods is better and worse beyond chance (Holm over a task's pairs)."""
+    rows = []
+    for cell in cells(list(group.runs.values())):
+        pairs, _ = compare_cell(cell, column, "auto")
+        for pair in pairs.itertuples():
+            first = (pair.better == "a") - (pair.better == "b")
+            rows += [(pair.method_a, pair.method_b, first), (pair.method_b, pair.method_a, -first)]
+    table = pd.DataFrame(rows, columns=["method", "other", "sign"])
+    counted = table.assign(wins=table["sign"] > 0, losses=table["sign"] < 0)
+    return counted.groupby(["method", "other"])[["wins", "losses"]].sum()
+
+
+def mean_table(groups: Sequence[Group]) -> pd.DataFrame:
+    """One row per setting and method: the mean over tasks and images of every metric, with cost and divergence."""
+    rows = []
+    for group in groups:
+        for method in group.methods:
+            own = [group.runs[method, task] for task in group.tasks]
+            images = pd.concat([run.images for run in own])
+            rows.append(
+                {
+                    **{"noise_std": group.setting.noise_std, "budget": group.setting.budget, "method": method},
+                    **{"tasks": len(group.tasks), "n": len(group.images)},
+                    **{"diverged": sum(len(run.images) - len(run.good) for run in own)},
+                    **{name: images[name].mean() for name in ("nfe", "vjp")},
+                    **{column.name: group.means(column.name)[method].mean() for column in METRICS},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+# ---------------------------------------------------------------------------------------------------------- as words
+
+
+def heading(group: Group, by_noise: bool) -> str:
+    """A column's: the budget or σ_y, and what it is over."""
+    tasks, n = len(group.tasks), len(group.images)
+    what = f"σ_y = {group.setting.noise_std:g}" if by_noise else f"{group.setting.budget:,}"
+    return f"{what} ({tasks} task{'s' * (tasks > 1)}, n = {n})"
+
+
+def means_markdown(groups: Sequence[Group], table: pd.DataFrame, column: Column, by_noise: bool) -> list[str]:
+    """Means over tasks, methods against settings, the best of each column in bold."""
+    titles = titles_of(groups)
+    best = {}
+    for group in groups:
+        worth = [column.better * value for value in values(table, group, column).values() if np.isfinite(value)]
+        best[group.setting] = number(column.better * max(worth), column.digits)
+    rows = []
+    for method, title in titles.items():
+        cells = [title]
+        for group in groups:
+            text = number(values(table, group, column).get(method, float("nan")), column.digits)
+            cells.append(f"**{text}**" if text == best[group.setting] else text)
+        rows.append(cells)
+    return markdown(("method", *(heading(group, by_noise) for group in groups)), rows, left=[0])
+
+
+def values(table: pd.DataFrame, group: Group, column: Column) -> dict[str, float]:
+    """A column of a setting, by method."""
+    here = table[(table["budget"] == group.setting.budget) & (table["noise_std"] == group.setting.noise_std)]
+    return dict(zip(here["method"], here[column.name], strict=True))
+
+
+def differences_markdown(groups: Sequence[Group], table: pd.DataFrame, column: Column, by_noise: bool) -> list[str]:
+    """Paired differences with their intervals, pairs against settings; + and − mark those beyond chance."""
+    titles = titles_of(groups)
+    rows = []
+    of_metric = table[table["metric"] == column.name]
+    for (own, other), pair in of_metric.groupby(["method", "other"], sort=False):
+        cells = [f"{titles[own]} − {titles[other]}"]
+        for group in groups:
+            here = pair[(pair["budget"] == group.setting.budget) & (pair["noise_std"] == group.setting.noise_std)]
+            cells.append(told(here.iloc[0], column) if len(here) else MISSING)
+        rows.append(cells)
+    return markdown(("difference", *(heading(group, by_noise) for group in groups)), rows, left=[0])
+
+
+def told(row: pd.Series, column: Column) -> str:
+    """A difference as printed: value, interval, and who is better."""
+    mark = {1: " better", -1: " worse", 0: ""}[int(row["better"])]
+    return f"{row['difference']:+.{column.digits}f} {bounds(row['low'], row['high'], column.digits)}{mark}".strip()
+
+
+def wins_markdown(groups: Sequence[Group], column: Column) -> list[str]:
+    """Better : worse beyond chance, in how many tasks of all settings together: methods against those compared with."""
+    titles = titles_of(groups)
+    counted = pd.concat([wins(group, column) for group in groups]).groupby(level=[0, 1]).sum()
+    others = [method for method in RIVALS if method in titles]
+    rows = []
+    for own in (*PAPERS, *FURTHER):
+        if own in titles:
+            said = [counted.loc[(own, other)] if (own, other) in counted.index else None for other in others]
+            rows.append([titles[own], *(MISSING if pair is None else f"{pair.wins} : {pair.losses}" for pair in said)])
+    return markdown(("method", *(titles[other] for other in others)), rows, left=[0])
+
+
+def titles_of(groups: Iterable[Group]) -> dict[str, str]:
+    """What the methods are called, in the order of their cards."""
+    cards = {run.method: run.card for group in groups for run in group.runs.values()}
+    return {name: card.title for name, card in sorted(cards.items(), key=lambda item: item[1].place)}
+
+
+def task_markdown(groups: Sequence[Group], frame: pd.DataFrame, task: str) -> list[str]:
+    """Every method of one task: LPIPS / PSNR / Fréchet distance on AlexNet features, levels × inner steps."""
+    here = [group for group in groups if task in group.tasks]
+    rows = []
+    for method, title in titles_of(here).items():
+        cells = [title]
+        for group in here:
+            run = group.runs.get((method, task))
+            cells.append(MISSING if run is None else scores(frame, run))
+        rows.append(cells)
+    return markdown(("method", *(heading_of_task(group) for group in here)), rows, left=[0])
+
+
+def heading_of_task(group: Group) -> str:
+    """A column's, over the images of one task."""
+    return f"{group.setting.budget:,} (n = {len(group.images)})"
+
+
+def scores(frame: pd.DataFrame, run: Run) -> str:
+    """A run's scores as one cell."""
+    row = frame[frame["run"] == run.name].iloc[0]
+    numbers = [number(row[column.name], column.digits) for column in (LPIPS, PSNR, DISTANCE)]
+    return f"{' / '.join(numbers)}, {split(run)}"
+
+
+def split(run: Run) -> str:
+    """Levels × inner steps, or levels alone."""
+    (options,) = run.form["method"].values()
+    (schedule,) = options["schedule"].values()
+    steps = options.get("inner_steps")
+    return f"{schedule['levels']}×{steps}" if steps else str(schedule["levels"])
+
+
+ABOUT = """# {title}
+
+{dataset}, bfloat16, {what}. Columns hold {equal} equal; a number is the mean over the tasks and images of its column.
+Differences are paired, first less second, with 95 % intervals from resampling whole photographs; "better" and "worse"
+mark those that stay apart under Holm's correction over all pairs of their column. `pinv`, which has no budget, is in
+[the leaderboard](photos64/leaderboard.md). Made by `python -m vml_bench.studies.equal_compute`."""
+
+
+def report(groups: Sequence[Group], by_noise: bool, frame: pd.DataFrame) -> dict[str, str]:
+    """The tables as files, by name: <stem>.csv and <stem>.md."""
+    stem, title = ("noise", "The same under noise") if by_noise else ("equal_compute", "The paper's comparison, small")
+    what = f"a budget of {NOISE_BUDGET} evaluations + products" if by_noise else "σ_y = 0"
+    equal = "σ_y" if by_noise else "evaluations + products per image"
+    means = mean_table(groups)
+    pairs = pd.concat([differences(group, column) for group in groups for column in METRICS], ignore_index=True)
+    lines = [ABOUT.format(title=title, dataset=DATASET, what=what, equal=equal)]
+    for column in (LPIPS, PSNR, LPIPS_VGG, SSIM):
+        lines += ["", f"## {column.title}", "", *means_markdown(groups, means, column, by_noise)]
+    for column in (LPIPS, PSNR):
+        lines += ["", f"## {column.title}: paired differences", ""]
+        lines += differences_markdown(groups, pairs, column, by_noise)
+        lines += ["", f"Tasks in which the method is better : worse in {column.title} beyond chance (Holm over all"]
+        lines += [f"pairs of a task), of {sum(len(group.tasks) for group in groups)}:", ""]
+        lines += wins_markdown(groups, column)
+    if not by_noise:
+        lines += ["", "## Task by task", "", "LPIPS / PSNR / fd_alex, levels × inner steps (or levels)."]
+        for task in sorted({task for group in groups for task in group.tasks}):
+            lines += ["", f"### {task}", "", *task_markdown(groups, frame, task)]
+    return {
+        f"{stem}.csv": means.to_csv(index=False, float_format="%.6g"),
+        f"{stem}_pairs.csv": pairs.to_csv(index=False, float_format="%.6g"),
+        f"{stem}.md": "\n".join(lines) + "\n",
+    }
+
+
+# -------------------------------------------------------------------------------------------------------- as figures
+
+
+def draw(groups: Sequence[Group], frame: pd.DataFrame, by_noise: bool) -> Figure:
+    """LPIPS above PSNR, a column per task, a line per method, against compute or against σ_y; bars are 95 %."""
+    tasks = sorted({task for group in groups for task in group.tasks})
+    figure = Figure(figsize=(2.6 * len(tasks) + 0.6, 6.2), dpi=130, layout="constrained")
+    axes = figure.subplots(2, len(tasks), sharex=True, squeeze=False)
+    cards = {run.method: run.card for group in groups for run in group.runs.values()}
+    handles = {}
+    for task, (above, below) in zip(tasks, axes.T, strict=True):
+        above.set_title(task, fontsize=9)
+        for axis, column in ((above, LPIPS), (below, PSNR)):
+            for card in sorted(cards.values(), key=lambda card: card.place):
+                points = list(line(groups, frame, card.name, task, column, by_noise))
+                if points:
+                    handles[card.title] = curve(axis, np.array(points), card)
+            axis.grid(alpha=0.2)
+            if by_noise:
+                axis.set_xscale("symlog", linthresh=0.01)
+                axis.set_xticks(sorted({group.setting.noise_std for group in groups}))
+            else:
+                axis.set_xscale("log")
+                axis.set_xticks([group.setting.budget for group in groups])
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.minorticks_off()
+        below.set_xlabel("σ_y" if by_noise else "evaluations + products")
+    for axis, column in zip(axes[:, 0], (LPIPS, PSNR), strict=True):
+        axis.set_ylabel(" ".join(filter(None, (column.title, column.unit and f"({column.unit})"))))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    return figure
+
+
+def line(
+    groups: Sequence[Group], frame: pd.DataFrame, method: str, task: str, column: Column, by_noise: bool
+) -> Iterator[tuple[float, float, float, float]]:
+    """(compute or σ_y, value, low, high) of a method on a task."""
+    for group in groups:
+        if run := group.runs.get((method, task)):
+            row = frame[frame["run"] == run.name].iloc[0]
+            x = group.setting.noise_std if by_noise else row["nfe"] + row["vjp"]
+            yield (x, *row[list(with_bounds(column.name))])
+
+
+def curve(axis: Axes, points: np.ndarray, card: Card) -> object:
+    """One method's line; returns its handle."""
+    x, y, low, high = points.astype(float).T
+    axis.vlines(x, low, high, color=card.colour, lw=0.6, alpha=0.35)
+    style = "--" if card.hollow else "-"
+    fill = "white" if card.hollow else card.colour
+    return axis.plot(x, y, style, color=card.colour, marker=card.marker, mfc=fill, ms=4, lw=1.1)[0]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the runs and write tables and figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("results/paper_small"), help="the results folder")
+    results = parser.parse_args(arguments).results
+    frame, _ = build(results, DATASET)
+    found = groups(run for run in select_runs(results, DATASET)[0])
+    by_compute = [group for group in found if group.setting.noise_std == 0]
+    by_noise = [group for group in found if group.setting.budget == NOISE_BUDGET]
+    if not by_compute:
+        raise InputError(f"no task at σ_y = 0 under {results} that every method ran", "make reproduce-paper-small")
+    for chosen, noise in ((by_compute, False), (common(by_noise), True)):
+        if len({group.setting.noise_std for group in chosen}) > 1 or not noise:
+            files = write_files(results, report(chosen, noise, frame))
+            stem = "noise" if noise else "equal_compute"
+            for path in (*files, save(draw(chosen, frame, noise), results / f"{stem}.png")):
+                print(path)
+
+
+def common(groups: Sequence[Group]) -> list[Group]:
+    """The groups over the methods and tasks that all of them have, so that a row goes through every column."""
+    if not groups:
+        return []
+    shared = set.intersection(*(set(group.runs) for group in groups))
+    return [Group(group.setting, {key: run for key, run in group.runs.items() if key in shared}) for group in groups]
+
+
+if __name__ == "__main__":
+    main()
