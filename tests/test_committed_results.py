@@ -15,7 +15,7 @@ from vml_bench.runner.cell import Cell
 from vml_bench.runner.run import run_cell
 from vml_bench.store import layout
 from vml_bench.store.runs import open_run
-from vml_bench.studies import programs
+from vml_bench.studies import equal_compute, programs
 
 RESULTS = Path(__file__).parents[1] / "results" / "photos64"
 ORACLE = RESULTS.parent / "oracle"
@@ -27,6 +27,8 @@ EXACT = [
     ("oracle_vector", "gmm_vector", "denoise", 0.3, "vml_map_pre"),
     ("oracle_2d", "gmm_2d", "random_projection", 0.05, "tmpd"),
 ]
+PAPER = RESULTS.parent / "paper_small"
+PAPERS_AGAIN = [("paper_small/levels", "inpaint_box", "library/ddrm"), ("paper_small", "sr4", "library/vml_map")]
 CELL = ["task", "noise_std", "problem", "method", "run"]
 
 
@@ -95,6 +97,47 @@ def test_program_and_formula_differ_by_what_the_rows_say(tmp_path):
     assert programs.to_markdown(found) == (folder / "programs.md").read_text()
     page = (RESULTS.parents[1] / "docs" / "published.md").read_text()
     assert all(line in page for line in programs.to_markdown(found).splitlines() if line.startswith("|"))
+
+
+@pytest.fixture(scope="module")
+def paper_small(tmp_path_factory) -> Path:
+    """A results folder with the runs of the paper's comparison, unpacked."""
+    results = tmp_path_factory.mktemp("paper_small")
+    with tarfile.open(PAPER / "runs.tar.xz") as archive:
+        archive.extractall(results / layout.RUNS, filter="data")
+    return results
+
+
+def test_the_papers_comparison_is_what_the_rows_say(paper_small):
+    for run in map(open_run, layout.run_folders(paper_small)):
+        assert run.record["environment"]["git"].strip("0123456789abcdef") == "", run.folder
+    equal_compute.main(["--results", str(paper_small)])
+    for written in PAPER.glob("*.csv"):
+        kept, made = (pd.read_csv(folder / written.name) for folder in (PAPER, paper_small))
+        pd.testing.assert_frame_equal(made, kept, rtol=1e-5)
+        page = f"{written.stem.removesuffix('_pairs')}.md"
+        kept, made = ((folder / page).read_text().split("## Task by task")[0] for folder in (PAPER, paper_small))
+        assert made == kept  # what follows holds Fréchet distances, which need the pictures
+
+
+@pytest.mark.parametrize(("experiment", "task", "method"), PAPERS_AGAIN)
+def test_a_cell_of_the_papers_comparison_has_the_name_of_its_committed_run(
+    experiment, task, method, cell_config, paper_small
+):
+    config = cell_config(f"experiment={experiment}", f"task={task}", f"method={method}", "method.budget=at_50")
+    name = Cell(config).name
+    assert layout.RunPlace(paper_small, "photos64", config.task.name, config.method.name, name).folder.is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("experiment", "task", "method"), PAPERS_AGAIN)
+def test_a_cell_of_the_papers_comparison_run_again_agrees(experiment, task, method, cell_config, paper_small):
+    config = cell_config(f"experiment={experiment}", f"task={task}", f"method={method}", "method.budget=at_50")
+    again = open_run(run_cell(config))
+    kept = open_run(layout.RunPlace(paper_small, "photos64", again.task, again.method, again.name).folder)
+    assert list(again.images["image_id"]) == list(kept.images["image_id"])
+    for metric, off in (("psnr", 0.05), ("lpips_alex", 0.003), ("lpips_vgg", 0.003)):
+        assert again.images[metric].mean() == pytest.approx(kept.images[metric].mean(), abs=off)
 
 
 @pytest.mark.parametrize(("experiment", "dataset", "task", "noise_std", "method"), EXACT)

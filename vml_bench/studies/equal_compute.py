@@ -44,6 +44,10 @@ RIVALS = ("ddrm_published", "ddrm_library", "pigdm", "pigdm_library", "mapga", "
 """What the paper compares with."""
 FURTHER = ("vml_fixed_point", "vml_fixed_point_library")
 """Without the Jacobian: this project's, not the paper's."""
+PRECONDITIONED = (("vml_map_pre_library", "vml_map_library"), ("vml_map_pre", "vml_map"))
+"""With the preconditioner and without, by outer loop."""
+BLURS = ("blurs", "deblur_")
+"""What tasks with an ill-conditioned operator are called together, and how their names begin."""
 METRICS = (LPIPS, LPIPS_VGG, PSNR, SSIM)
 DISTANCE = BY_NAME["fd_alex"]
 
@@ -126,18 +130,44 @@ def differences(group: Group, column: Column) -> pd.DataFrame:
     `low` and `high` bound it at 95 %, `p_holm` is over all pairs of the group, and `better` is +1 or −1 where the first
     is better or worse beyond chance, else 0.
     """
-    means = group.means(column.name)
+    means = group.means(column.name).columns
     others = [method for method in (*RIVALS, *FURTHER) if method in means]
     pairs = [(own, other) for own in (*PAPERS, *FURTHER) if own in means for other in others if own != other]
     pairs = [(own, other) for own, other in pairs if own not in FURTHER or other in RIVALS]
+    return with_holm(tested(group, column, pairs), column)
+
+
+def tested(group: Group, column: Column, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """The paired bootstrap of pairs of methods, on the means of their images over the group's tasks."""
+    means = group.means(column.name)
     names, unit = np.unique(unit_names(DATASET, list(means.index)), return_inverse=True)
     gaps = np.stack([(means[own] - means[other]).to_numpy() for own, other in pairs], axis=1)
     test = paired_bootstrap(gaps, unit, draw_resamples(len(names), RESAMPLES))
+    told = {"budget": group.setting.budget, "noise_std": group.setting.noise_std, "metric": column.name}
+    return pd.DataFrame(pairs, columns=["method", "other"]).assign(**told).join(test)
+
+
+def with_holm(test: pd.DataFrame, column: Column) -> pd.DataFrame:
+    """A table of pairs with Holm's correction over all of them, and who is better."""
     test["p_holm"] = holm(test["p"].to_numpy())
     apart = test["p_holm"].to_numpy() < ALPHA
     test["better"] = np.where(apart, np.sign(column.better * test["difference"]), 0).astype(int)
-    told = {"budget": group.setting.budget, "noise_std": group.setting.noise_std, "metric": column.name}
-    return pd.DataFrame(pairs, columns=["method", "other"]).assign(**told).join(test)
+    return test
+
+
+def preconditioning(group: Group, column: Column) -> pd.DataFrame:
+    """What the preconditioner changes, as `differences`, apart for blurs and for the other tasks (`kind`).
+
+    Holm's correction is over the pairs of both.
+    """
+    pairs = [pair for pair in PRECONDITIONED if set(pair) <= set(group.methods)]
+    found = []
+    for kind, blurs in ((BLURS[0], True), ("holes, super-resolution", False)):
+        tasks = [task for task in group.tasks if task.startswith(BLURS[1]) == blurs]
+        if tasks and pairs:
+            own = Group(group.setting, {key: run for key, run in group.runs.items() if key[1] in tasks})
+            found.append(tested(own, column, pairs).assign(kind=kind))
+    return with_holm(pd.concat(found, ignore_index=True), column) if found else pd.DataFrame()
 
 
 def wins(group: Group, column: Column) -> pd.DataFrame:
@@ -206,12 +236,13 @@ def values(table: pd.DataFrame, group: Group, column: Column) -> dict[str, float
 
 
 def differences_markdown(groups: Sequence[Group], table: pd.DataFrame, column: Column, by_noise: bool) -> list[str]:
-    """Paired differences with their intervals, pairs against settings; + and − mark those beyond chance."""
+    """Paired differences with their intervals, pairs against settings."""
     titles = titles_of(groups)
     rows = []
     of_metric = table[table["metric"] == column.name]
-    for (own, other), pair in of_metric.groupby(["method", "other"], sort=False):
-        cells = [f"{titles[own]} − {titles[other]}"]
+    keys = [key for key in ("kind", "method", "other") if key in table]
+    for (*kind, own, other), pair in of_metric.groupby(keys, sort=False):
+        cells = [": ".join([*kind, f"{titles[own]} − {titles[other]}"])]
         for group in groups:
             here = pair[(pair["budget"] == group.setting.budget) & (pair["noise_std"] == group.setting.noise_std)]
             cells.append(told(here.iloc[0], column) if len(here) else MISSING)
@@ -279,7 +310,8 @@ def split(run: Run) -> str:
 
 ABOUT = """# {title}
 
-{dataset}, bfloat16, {what}. Columns hold {equal} equal; a number is the mean over the tasks and images of its column.
+{dataset}, bfloat16, {what}. Columns hold {equal} equal; a number is the mean over the tasks and
+images of its column.
 Differences are paired, first less second, with 95 % intervals from resampling whole photographs; "better" and "worse"
 mark those that stay apart under Holm's correction over all pairs of their column. `pinv`, which has no budget, is in
 [the leaderboard](photos64/leaderboard.md). Made by `python -m vml_bench.studies.equal_compute`."""
@@ -298,10 +330,23 @@ def report(groups: Sequence[Group], by_noise: bool, frame: pd.DataFrame) -> dict
     for column in (LPIPS, PSNR):
         lines += ["", f"## {column.title}: paired differences", ""]
         lines += differences_markdown(groups, pairs, column, by_noise)
-        lines += ["", f"Tasks in which the method is better : worse in {column.title} beyond chance (Holm over all"]
-        lines += [f"pairs of a task), of {sum(len(group.tasks) for group in groups)}:", ""]
+        cells = sum(len(group.tasks) for group in groups)
+        lines += ["", f"Of {cells} cells, a task in a column each, those in which the method is better : worse in"]
+        lines += [f"{column.title} beyond chance (Holm over all pairs of a cell):", ""]
         lines += wins_markdown(groups, column)
     if not by_noise:
+        changes = {column: pd.concat([preconditioning(group, column) for group in groups]) for column in (LPIPS, PSNR)}
+        if len(changes[LPIPS]):
+            lines += [
+                "",
+                "## What the preconditioner changes",
+                "",
+                "Blurs have small singular values. Of the other tasks'",
+            ]
+            lines += ["operators all singular values that are not 0 are equal."]
+        for column, table in changes.items():
+            if len(table):
+                lines += ["", f"{column.title}:", "", *differences_markdown(groups, table, column, by_noise)]
         lines += ["", "## Task by task", "", "LPIPS / PSNR / fd_alex, levels × inner steps (or levels)."]
         for task in sorted({task for group in groups for task in group.tasks}):
             lines += ["", f"### {task}", "", *task_markdown(groups, frame, task)]
@@ -360,7 +405,7 @@ def curve(axis: Axes, points: np.ndarray, card: Card) -> object:
     """One method's line; returns its handle."""
     x, y, low, high = points.astype(float).T
     axis.vlines(x, low, high, color=card.colour, lw=0.6, alpha=0.35)
-    style = "--" if card.hollow else "-"
+    style = ("--" if card.name.endswith("_library") else ":") if card.hollow else "-"
     fill = "white" if card.hollow else card.colour
     return axis.plot(x, y, style, color=card.colour, marker=card.marker, mfc=fill, ms=4, lw=1.1)[0]
 
