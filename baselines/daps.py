@@ -33,6 +33,7 @@ As published: conf/method/published/daps.yaml and daps_hmc.yaml, with what the p
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import field
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -41,7 +42,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 from vml_bench.errors import InputError
 from vml_bench.identity import AsBefore
 from vml_bench.schedule import EDMSchedule, Schedule
@@ -96,30 +97,43 @@ class DAPS:
         if not visited:
             raise InputError("a schedule of one level has none before its last", "set schedule.levels to 2 or more")
         beta = self.likelihood_std or max(noise_std, LIKELIHOOD_STD)
-        s, y_bar = operator.singular_values, operator.measurement_to_spectrum(y)
-        x = levels[0] * rng.randn_like(y_bar)
+        x = levels[0] * rng.randn_like(operator.blank(y))
         for t, (sigma, sigma_next) in enumerate(pairwise([*visited, 0.0])):
             ode = EDMSchedule(self.ode_steps + 1, sigma_max=sigma, sigma_min=self.ode_sigma_min)(denoiser)
             for a, b in pairwise(ode):  # from x_t to x̂_0
                 denoised = denoiser(x, a)
                 x = denoised + (b / a) * (x - denoised)
-            precision = 1 / sigma**2 + (s / beta).square()  # of p(x_0 | x_t, y) in the spectrum
             if self.sampler == "exact":
+                precision = 1 / sigma**2 + (operator.singular_values / beta).square()  # of p(x_0 | x_t, y)
                 mean = operator.prox(x, y, beta, step=sigma**2)
                 x = mean + operator.from_spectrum(precision.rsqrt() * rng.randn_like(x))
             else:
-                eta = self._eta(t / len(levels), beta, precision.amax(dim=(-3, -2, -1), keepdim=True))
-                x_bar = x0_bar = operator.to_spectrum(x)
-                move = eta.sqrt() * rng.randn_like(x) if self.momentum else 0.0
-                for _ in range(self.langevin_steps):
-                    score = (x0_bar - x_bar) / sigma**2 + s * (y_bar - s * x_bar) / beta**2
-                    fresh = (2 * (1 - self.momentum) * eta).sqrt() * rng.randn_like(x)
-                    move = self.momentum * move + eta * score + fresh
-                    x_bar = x_bar + move
-                x = operator.from_spectrum(x_bar)
+                x = self._langevin(x, sigma, t / len(levels), beta, y, operator, rng)
             if sigma_next > 0:
                 x = x + sigma_next * rng.randn_like(x)
         return x
+
+    @property
+    def needs_operator(self) -> Kind:
+        """The exact sampler needs a spectrum; Langevin steps need gradients alone."""
+        return "spectral" if self.sampler == "exact" else "differentiable"
+
+    def _langevin(
+        self, x_0: Tensor, sigma: float, passed: float, beta: float, y: Tensor, operator: Operator, rng: Noise
+    ) -> Tensor:
+        """Steps on p(x_0 | x_t, y) from x̂_0 (B, C, H, W); with a spectrum in it, where H is a diagonal."""
+        pull = datum_gradient(y, operator)
+        start = operator.to_spectrum(x_0) if operator.kind == "spectral" else x_0
+        steepest = operator.linearized(x_0).squared_norm(x_0)  # s_max²
+        eta = self._eta(passed, beta, 1 / sigma**2 + steepest / beta**2)
+        move = eta.sqrt() * rng.randn_like(x_0) if self.momentum else 0.0
+        x = start
+        for _ in range(self.langevin_steps):
+            score = (start - x) / sigma**2 + pull(x) / beta**2
+            fresh = (2 * (1 - self.momentum) * eta).sqrt() * rng.randn_like(x)
+            move = self.momentum * move + eta * score + fresh
+            x = x + move
+        return operator.from_spectrum(x) if operator.kind == "spectral" else x
 
     def _eta(self, passed: float, beta: float, curvature: Tensor) -> Tensor:
         """η_t of each image, (1, 1, 1) or (B, 1, 1, 1).
@@ -131,3 +145,11 @@ class DAPS:
         """
         eta = self.step_size * (1 - (1 - self.step_decay) * passed) * beta**2
         return curvature.reciprocal().clamp(max=eta) if self.stable_steps else torch.full_like(curvature, eta)
+
+
+def datum_gradient(y: Tensor, operator: Operator) -> Callable[[Tensor], Tensor]:
+    """x ↦ −∇ ½‖y − A(x)‖², (B, C, H, W) -> (B, C, H, W); of the spectrum of x where the operator has one."""
+    if operator.kind == "spectral":
+        s, y_bar = operator.singular_values, operator.measurement_to_spectrum(y)
+        return lambda x: s * (y_bar - s * x)
+    return lambda x: operator.linearized(x).adjoint(y - operator.forward(x))

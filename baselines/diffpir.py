@@ -19,12 +19,12 @@ import math
 from dataclasses import field
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 from vml_bench.errors import InputError
 from vml_bench.identity import AsBefore
 from vml_bench.sampling import renoise
@@ -54,6 +54,8 @@ class DiffPIR:
             main_ddpir.py does, with its noise and without an evaluation of the network.
     """
 
+    needs_operator: ClassVar[Kind] = "linear"
+
     weight: PositiveFloat = 1.75
     zeta: Annotated[float, Field(ge=0, le=1)] = 0.3
     schedule: Schedule = field(default_factory=lambda: QuadraticSchedule())
@@ -78,7 +80,7 @@ class DiffPIR:
 
     def _start(self, y: Tensor, operator: Operator, noise_std: float, sigma_max: float, rng: Noise) -> Tensor:
         """x at σ_max, (B, C, H, W)."""
-        noise = rng.randn_like(operator.adjoint(y))
+        noise = rng.randn_like(operator.blank(y))
         if self.start == "noise":
             return math.sqrt(1 + sigma_max**2) * noise
         # y times sqrt(1 + σ²) is x_t of the variance-preserving frame, its noise taken for that of the nearest timestep

@@ -19,13 +19,13 @@ import math
 from collections.abc import Callable
 from dataclasses import field
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator, Prior
+from vml_bench.contract import Denoiser, Kind, Noise, Operator, Prior
 from vml_bench.errors import InputError
 from vml_bench.identity import AsBefore
 from vml_bench.operators.base import divide_on_support
@@ -50,6 +50,8 @@ class DPS:
             learned (model_var_type learned_range in the same file), for priors with `learned_variance`.
     """
 
+    needs_operator: ClassVar[Kind] = "differentiable"
+
     scale: NonNegativeFloat = 0.3
     schedule: Schedule = field(default_factory=DDPMSchedule)
     clip: Annotated[bool, AsBefore(False)] = False
@@ -59,12 +61,13 @@ class DPS:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at sqrt(1 + σ_max²) n."""
         self.check(denoiser)
         levels = self.schedule(denoiser)
-        x = math.sqrt(1 + levels[0] ** 2) * rng.randn_like(operator.adjoint(y))
+        x = math.sqrt(1 + levels[0] ** 2) * rng.randn_like(operator.blank(y))
         for sigma, sigma_next in pairwise([*levels, 0.0]):
             x0_hat, v, vjp = self._ask(denoiser, x, sigma)
             residual = y - operator.forward(x0_hat)
             norm = residual.flatten(1).norm(dim=1)[:, None, None, None].expand_as(x)
-            gradient = -vjp(divide_on_support(operator.adjoint(residual), norm))  # ∇ ‖y − H x̂_0‖; 0 where that is
+            pull = operator.linearized(x0_hat).adjoint(residual)
+            gradient = -vjp(divide_on_support(pull, norm))  # ∇ ‖y − H x̂_0‖; 0 where that is
             n = widening(v, sigma, sigma_next) * rng.randn_like(x)
             x = renoise(x0_hat, (x - x0_hat) / sigma, sigma_next, n, ancestral(sigma, sigma_next))
             x = x - self.scale * math.sqrt((1 + sigma**2) * (1 + sigma_next**2)) * gradient

@@ -21,12 +21,12 @@ from __future__ import annotations
 
 from dataclasses import field
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 from vml_bench.sampling import renoise
 from vml_bench.schedule import EDMSchedule, Schedule
 from vml_bench.settings import settings
@@ -47,6 +47,8 @@ class LMAPS:
         schedule: noise levels. (The reviews speak of about 200 levels and 200 gradient steps.)
     """
 
+    needs_operator: ClassVar[Kind] = "differentiable"
+
     scale: PositiveFloat = 1.0
     prior_std: Annotated[float, Field(gt=0, allow_inf_nan=True)] = 1.0
     fresh: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -55,7 +57,7 @@ class LMAPS:
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at σ_max n."""
         levels = self.schedule(denoiser)
-        x = levels[0] * rng.randn_like(operator.adjoint(y))
+        x = levels[0] * rng.randn_like(operator.blank(y))
         for sigma, sigma_next in pairwise([*levels, 0.0]):
             variance = self.scale / (self.prior_std**-2 + sigma**-2)  # r²
             local_map = operator.prox(denoiser(x, sigma), y, noise_std, variance)  # x_0*

@@ -27,12 +27,13 @@ import math
 from dataclasses import field
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import ClassVar
 
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator, Prior
+from vml_bench.contract import Denoiser, Kind, Noise, Operator, Prior
 from vml_bench.errors import InputError
 from vml_bench.schedule import EDMSchedule, Schedule
 from vml_bench.settings import settings
@@ -56,6 +57,8 @@ class MAPGA:
         schedule: noise levels; EDM's in the paper. Its last level is τ_0, where no step is taken: at ε, or in algorithm
             3 at σ_y, to which the prior's range is narrowed. With `whole_noise` and algorithm 2 every level is visited.
     """
+
+    needs_operator: ClassVar[Kind] = "linear"
 
     inner_steps: PositiveInt = 50
     prior_step: bool = True
@@ -82,7 +85,7 @@ class MAPGA:
         narrowed = SimpleNamespace(sigma_min=max(end, denoiser.sigma_min), sigma_max=denoiser.sigma_max)
         levels = [sigma for sigma in self.schedule(narrowed) if sigma > 1.001 * end]
         scale = self.step_size * (noise_std**2 + epsilon**2) / epsilon**2
-        z = levels[0] * rng.randn_like(operator.adjoint(y))
+        z = levels[0] * rng.randn_like(operator.blank(y))
         for sigma, sigma_next in pairwise([*levels, end]):
             for _ in range(self.inner_steps):
                 x, vjp = denoiser.vjp(z, sigma)

@@ -24,12 +24,12 @@ from __future__ import annotations
 import math
 from dataclasses import field
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 from vml_bench.identity import AsBefore
 from vml_bench.sampling import ancestral, renoise
 from vml_bench.schedule import DDPMSchedule, Schedule
@@ -55,6 +55,8 @@ class PiGDM:
         fresh_noise: what η is the share of: "ancestral", of the fresh noise of ancestral sampling, as in DDIM; or
             "whole", of all that σ_next has, so that η = 1 leaves nothing of x_t − x_0, as in libs/lib_diffusion.py.
     """
+
+    needs_operator: ClassVar[Kind] = "linear"
 
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     adaptive_weight: bool | Literal["one"] = True
@@ -88,5 +90,5 @@ class PiGDM:
 
     def _start(self, y: Tensor, operator: Operator, sigma_max: float, rng: Noise) -> Tensor:
         """x at σ_max, (B, C, H, W)."""
-        noise = rng.randn_like(operator.adjoint(y))
+        noise = rng.randn_like(operator.blank(y))
         return math.sqrt(1 + sigma_max**2) * noise if self.start == "noise" else operator.pinv(y) + sigma_max * noise

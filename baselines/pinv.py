@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class PseudoInverse:
     """x = H⁺ y, the least-squares image of least norm. It has no hyperparameters and asks no network."""
 
     needs_prior: ClassVar[bool] = False
+    needs_operator: ClassVar[Kind] = "linear"
 
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped."""

@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from dataclasses import field
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 from vml_bench.sampling import renoise
 from vml_bench.schedule import EDMSchedule, Schedule
 from vml_bench.settings import settings
@@ -50,6 +50,8 @@ class ProxiMAP:
         schedule: noise levels.
     """
 
+    needs_operator: ClassVar[Kind] = "linear"
+
     inner_steps: PositiveInt = 3
     late: Annotated[float, Field(ge=0, le=1)] = 0.5
     noise: Literal["matched", "vanishing"] = "matched"
@@ -61,7 +63,7 @@ class ProxiMAP:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at σ_max n."""
         levels = self.schedule(denoiser)
         early = len(levels) - round(self.late * len(levels))
-        x = levels[0] * rng.randn_like(operator.adjoint(y))
+        x = levels[0] * rng.randn_like(operator.blank(y))
         for i, (sigma, sigma_next) in enumerate(pairwise([*levels, 0.0])):
             steps = 1 if i < early else self.inner_steps
             x_0 = proximap(denoiser, x, sigma, steps, self.noise)

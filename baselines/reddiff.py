@@ -17,12 +17,12 @@ last step, and does not clip the start. conf/method/published/reddiff.yaml sets 
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 from vml_bench.identity import AsBefore
 from vml_bench.schedule import DDPMSchedule, Schedule
 from vml_bench.settings import settings
@@ -55,6 +55,8 @@ class REDDiff:
             evaluation that they make for it is left out.
     """
 
+    needs_operator: ClassVar[Kind] = "differentiable"
+
     weight: NonNegativeFloat = 0.25
     data_weight: PositiveFloat = 1.0
     learning_rate: PositiveFloat = 0.1
@@ -66,14 +68,14 @@ class REDDiff:
 
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped."""
-        mu, first, second = operator.pinv(y), 0.0, 0.0
+        mu, first, second = operator.start(y), 0.0, 0.0
         mu = mu.clamp(-1, 1) if self.clip_start else mu
         b1, b2 = self.betas
         ratio = mu[0].numel() / y[0].numel()  # d/m
         epsilon = ADAM_EPSILON * (self.batch_in_mean * mu[0].numel() if self.batch_in_mean else 1)
         levels = self.schedule(denoiser)
         for k, sigma in enumerate(levels if self.apply_last_step else levels[:-1], start=1):
-            data = ratio * operator.adjoint(operator.forward(mu) - y)
+            data = ratio * operator.linearized(mu).adjoint(operator.forward(mu) - y)
             prior = mu - denoiser(mu + sigma * rng.randn_like(mu), sigma)
             gradient = self.data_weight * data + self.weight * prior
             first = b1 * first + (1 - b1) * gradient

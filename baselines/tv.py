@@ -19,7 +19,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 from vml_bench.settings import settings
 
 
@@ -35,6 +35,7 @@ class TotalVariation:
     """
 
     needs_prior: ClassVar[bool] = False
+    needs_operator: ClassVar[Kind] = "linear"
     weight: NonNegativeFloat = 0.5
     iterations: PositiveInt = 200
     primal_step: PositiveFloat = 0.1
@@ -42,7 +43,7 @@ class TotalVariation:
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped; starts at the Wiener estimate (std 1)."""
         data_std = (self.weight * noise_std) ** 0.5
-        x = operator.prox(torch.zeros_like(operator.adjoint(y)), y, noise_std, 1.0)
+        x = operator.prox(operator.blank(y), y, noise_std, 1.0)
         extrapolated, p = x, torch.zeros_like(gradient(x))
         for _ in range(self.iterations):
             p = project(p + gradient(extrapolated) / (8 * self.primal_step))

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from pydantic import PositiveFloat
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 from vml_bench.settings import settings
 
 
@@ -27,9 +26,10 @@ class Wiener:
     """
 
     needs_prior: ClassVar[bool] = False
+    needs_operator: ClassVar[Kind] = "linear"
     signal_std: PositiveFloat = 0.5
 
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W), not clipped."""
-        prior_mean = torch.zeros_like(operator.adjoint(y))
+        prior_mean = operator.blank(y)
         return operator.prox(prior_mean, y, noise_std, self.signal_std**2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import get_class, instantiate
@@ -13,14 +14,26 @@ from omegaconf import OmegaConf
 from baselines.dps import DPS
 from tests.baselines.seen import WithVariance
 from vml_bench.configuration import config_dir, option
-from vml_bench.contract import Denoiser, ImageSet, Method, Metric, Noise, Operator, Prior, lacking, needs_prior
+from vml_bench.contract import (
+    OPERATORS,
+    Denoiser,
+    ImageSet,
+    Method,
+    Metric,
+    Noise,
+    Prior,
+    lacking,
+    needs_operator,
+    needs_prior,
+)
 from vml_bench.data import DrawnImages, PhotoCrops
 from vml_bench.denoiser import Denoiser as CountingDenoiser
 from vml_bench.noise import ImageNoise
-from vml_bench.operators import InpaintRandom
+from vml_bench.operators import AsLinear, BlockAverage, HighDynamicRange, InpaintRandom
 from vml_bench.priors.closed_form import random_mixture
 from vml_bench.priors.unet import load_edm_prior
 from vml_bench.runner.resources import build_operator
+from vml_bench.studies import kinds
 
 ROOT = Path(__file__).parents[1]
 METHODS = sorted(
@@ -38,6 +51,14 @@ def sampler_of(choice):
     return OmegaConf.to_container(
         OmegaConf.create({"method": method, "task": {"name": task}}).method.sampler, resolve=True
     )
+
+
+def with_file(operator, folder):
+    """The configuration of an operator; where it takes a file of one's own, with one."""
+    if operator.get("file", "given") is not None:
+        return operator
+    np.save(folder / "own.npy", np.ones((5, 5) if operator["_target_"].endswith("Blur") else (64, 64)))
+    return {**operator, "file": str(folder / "own.npy")}
 
 
 @pytest.mark.parametrize("choice", METHODS)
@@ -69,6 +90,30 @@ def test_a_method_asks_the_denoiser_exactly_where_it_says_so(choice):
 
 
 @pytest.mark.parametrize("choice", METHODS)
+def test_a_method_runs_on_the_least_operator_that_it_says_it_needs(choice):
+    sampler = sampler_of(choice)
+    if "schedule" in sampler:
+        sampler["schedule"]["levels"] = 2
+    for steps in ("langevin_steps", "iterations", "inner_steps"):
+        sampler |= {steps: 2} if steps in sampler else {}
+    method = instantiate(sampler)
+    shape = (3, 8, 8)
+    operator = {
+        "spectral": lambda: BlockAverage(shape, factor=4, dtype=torch.float64),
+        "linear": lambda: AsLinear(shape, BlockAverage, dtype=torch.float64),
+        "differentiable": lambda: HighDynamicRange(shape),
+    }[needs_operator(method)]()
+    y = operator.forward(torch.zeros(1, *shape, dtype=torch.float64))
+    denoiser, noise = CountingDenoiser(WithVariance(PRIOR, 0.0)), ImageNoise(0, ["a"], "method")
+    assert method.restore(y, operator, 0.1, denoiser, noise).isfinite().all()
+
+
+def test_the_table_of_methods_and_kinds_is_what_they_say():
+    page = (ROOT / "docs" / "operators.md").read_text()
+    assert all(line in page.splitlines() for line in kinds.table())
+
+
+@pytest.mark.parametrize("choice", METHODS)
 def test_dps_alone_looks_at_noise_on_pixels_that_a_mask_hides(choice):
     sampler = sampler_of(choice)
     if "schedule" in sampler:
@@ -87,10 +132,11 @@ def test_dps_alone_looks_at_noise_on_pixels_that_a_mask_hides(choice):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_operator_is_one(name):
+def test_every_operator_is_one(name, tmp_path):
     shape = (1, 1, 32) if name == "random_projection" else (3, 64, 64)
-    operator = build_operator(OmegaConf.create(option("task", name)["operator"]), shape, torch.float32)
-    assert lacking(operator.for_images(["a"], 0), Operator) == []
+    node = with_file(option("task", name)["operator"], tmp_path)
+    operator = build_operator(OmegaConf.create(node), shape, torch.float32)
+    assert lacking(operator.for_images(["a"], 0), OPERATORS[operator.kind]) == []
 
 
 @pytest.mark.parametrize("images", [PhotoCrops("tune"), DrawnImages(PRIOR, 1, 1)], ids=lambda images: images.name)

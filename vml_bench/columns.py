@@ -72,6 +72,7 @@ DISTANCES = (
 EFFORT = (
     Column("nfe", "NFE", 0, 0, effort=True),
     Column("vjp", "VJP", 0, 0, effort=True),
+    Column("applications", "A", 0, 0, effort=True),
     Column("seconds", "time", 0, 2, "s", effort=True),
     Column("memory_mb", "memory", 0, 0, "MB", effort=True),
 )

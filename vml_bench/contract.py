@@ -7,7 +7,7 @@ these members; nothing need be inherited or registered. A configuration's `_targ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -83,19 +83,100 @@ class Noise(Protocol):
         ...
 
 
+Kind = Literal["spectral", "linear", "differentiable"]
+"""What an operator offers, the most first: a singular value decomposition; forward and adjoint; forward alone."""
+
+
 @runtime_checkable
 class Operator(Protocol):
-    """A linear operator H = U diag(s) Vᵀ whose spectrum has the image's own shape; measures y = H x + σ_y n.
+    """A measurement y = A(x) + σ_y n: what operators of every kind have.
 
-    `vml_bench.operators.base.SpectralOperator` derives all of it but the first four methods. The class that a task
-    names is built with `image_shape` and `dtype` besides its own options.
+    `vml_bench.operators` has a class of each kind to inherit from, which derives all of this:
+    `DifferentiableOperator` from A(x), `LinearOperator` from H x and Hᵀ y, `SpectralOperator` from the singular value
+    decomposition. The class that a task names is built with `image_shape` and `dtype` besides its own options.
 
     Attributes:
+        kind: what more it offers.
         image_shape: (C, H, W) of the images it takes.
+    """
+
+    kind: Kind
+    image_shape: tuple[int, int, int]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A(x): (B, C, H, W) -> (B, *measurement)."""
+        ...
+
+    def linearized(self, x: Tensor) -> Linear:
+        """The Jacobian of A at x (B, C, H, W); a linear operator itself."""
+        ...
+
+    def prox(self, x: Tensor, y: Tensor, noise_std: float, step: float) -> Tensor:
+        """argmin_z ‖z − x‖² / (2 step) + ‖y − A(z)‖² / (2 σ_y²): (B, C, H, W) -> (B, C, H, W)."""
+        ...
+
+    def start(self, y: Tensor) -> Tensor:
+        """A rough image to start from: (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+    def blank(self, y: Tensor) -> Tensor:
+        """Zeros in the shape of y's images: (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+    def residual(self, x: Tensor, y: Tensor) -> Tensor:
+        """‖y − A(x)‖ of each image: (B,)."""
+        ...
+
+    def expected_residual(self, y: Tensor, noise_std: float) -> Tensor:
+        """√E‖σ_y n‖² of the noise that `residual` sees: one number or (B,)."""
+        ...
+
+    def measure(self, x: Tensor, noise_std: float, noise: Tensor) -> Tensor:
+        """y = A(x) + σ_y n: (B, C, H, W) -> (B, *measurement)."""
+        ...
+
+    def for_images(self, image_ids: Sequence[str], seed: int) -> Self:
+        """The operator for a batch of named images, which may have masks of their own."""
+        ...
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """A copy on a device."""
+        ...
+
+    def picture(self, y: Tensor) -> Tensor:
+        """The measurement as images to look at: (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+
+@runtime_checkable
+class Linear(Operator, Protocol):
+    """A linear operator H."""
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Hᵀ y: (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+    def pinv(self, y: Tensor) -> Tensor:
+        """H⁺ y: (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+    def correct(self, misfit: Tensor, noise_std: float, step: float) -> Tensor:
+        """argmin_δ ‖δ‖² / (2 step) + ‖r − H δ‖² / (2 σ_y²): (B, *measurement) -> (B, C, H, W)."""
+        ...
+
+    def squared_norm(self, like: Tensor) -> Tensor:
+        """s_max² of each of a batch of images (B, C, H, W): (B, 1, 1, 1) or (1, 1, 1)."""
+        ...
+
+
+@runtime_checkable
+class Spectral(Linear, Protocol):
+    """H = U diag(s) Vᵀ whose spectrum has the image's own shape.
+
+    Attributes:
         singular_values: s ≥ 0, (C, H, W) or (B, C, H, W); exactly 0 on the null space.
     """
 
-    image_shape: tuple[int, int, int]
     singular_values: Tensor
 
     def to_spectrum(self, x: Tensor) -> Tensor:
@@ -114,41 +195,9 @@ class Operator(Protocol):
         """U c: (B, C, H, W) -> (B, *measurement)."""
         ...
 
-    def forward(self, x: Tensor) -> Tensor:
-        """H x: (B, C, H, W) -> (B, *measurement)."""
-        ...
 
-    def adjoint(self, y: Tensor) -> Tensor:
-        """Hᵀ y: (B, *measurement) -> (B, C, H, W)."""
-        ...
-
-    def pinv(self, y: Tensor) -> Tensor:
-        """H⁺ y: (B, *measurement) -> (B, C, H, W)."""
-        ...
-
-    def prox(self, x: Tensor, y: Tensor, noise_std: float, step: float) -> Tensor:
-        """argmin_z ‖z − x‖² / (2 step) + ‖y − H z‖² / (2 σ_y²): (B, C, H, W) -> (B, C, H, W)."""
-        ...
-
-    def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """‖y − H x‖ of each image: (B,)."""
-        ...
-
-    def measure(self, x: Tensor, noise_std: float, noise: Tensor) -> Tensor:
-        """y = H x + σ_y n: (B, C, H, W) -> (B, *measurement)."""
-        ...
-
-    def for_images(self, image_ids: Sequence[str], seed: int) -> Self:
-        """The operator for a batch of named images, which may have masks of their own."""
-        ...
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """A copy on a device."""
-        ...
-
-    def picture(self, y: Tensor) -> Tensor:
-        """The measurement as images to look at: (B, *measurement) -> (B, C, H, W)."""
-        ...
+OPERATORS: dict[Kind, type] = {"spectral": Spectral, "linear": Linear, "differentiable": Operator}
+"""The contract of each kind, the one that offers most first."""
 
 
 @runtime_checkable
@@ -157,7 +206,8 @@ class Method(Protocol):
 
     A method that never asks the denoiser says so with `needs_prior = False`: no prior is loaded for it, and images may
     have any size that the operator takes. One that cannot use every prior has `check(prior)`, which raises `InputError`
-    and is called before anything is computed. Its hyperparameters are best the fields of a frozen dataclass.
+    and is called before anything is computed. `needs_operator` names the kind of operator it needs, "spectral" where it
+    is not said; it takes those that offer more. Its hyperparameters are best the fields of a frozen dataclass.
     """
 
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
@@ -174,6 +224,19 @@ class Method(Protocol):
             Images (B, C, H, W) in [-1, 1], not clipped.
         """
         ...
+
+
+def needs_operator(method: object) -> Kind:
+    """The kind of operator that a method needs, or a class of methods with its defaults."""
+    said = getattr(method, "needs_operator", "spectral")
+    said = said.fget(method()) if isinstance(said, property) else said
+    return said if said in OPERATORS else "spectral"
+
+
+def takes(method: object, kind: Kind) -> bool:
+    """Whether a method, or its class, takes operators of a kind."""
+    order = list(OPERATORS)
+    return order.index(kind) <= order.index(needs_operator(method))
 
 
 def needs_prior(method: object) -> bool:
@@ -240,6 +303,11 @@ class Metric(Protocol):
 
 def lacking(part: object, contract: Any) -> list[str]:
     """Names of the members of a contract that a part does not have."""
-    members = {name for name in (*vars(contract), *getattr(contract, "__annotations__", ())) if name[0] != "_"}
-    members |= {"__call__"} & set(vars(contract))
+    named = [
+        name
+        for base in contract.__mro__
+        if base not in (object, Generic, Protocol)
+        for name in (*vars(base), *vars(base).get("__annotations__", ()))
+    ]
+    members = {name for name in named if name[0] != "_" or name == "__call__"}
     return sorted(name for name in members if not hasattr(part, name))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import field
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Noise, Operator
+from vml_bench.contract import Denoiser, Kind, Noise, Operator
 from vml_bench.identity import AsBefore
 from vml_bench.schedule import EDMSchedule, Schedule
 from vml_bench.settings import settings
@@ -51,6 +51,8 @@ class InnerLoop(ABC):
         replace_observed: at σ_y = 0, put what y says in place of the answer's observed coordinates.
     """
 
+    needs_operator: ClassVar[Kind] = "differentiable"
+
     inner_steps: PositiveInt = 5
     step_size: PositiveFloat = 1.0
     move: Literal["stationary", "flow", "renoise"] = "stationary"
@@ -62,7 +64,7 @@ class InnerLoop(ABC):
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
         """Restore y (B, *measurement) to images (B, C, H, W) in [-1, 1], not clipped."""
         levels = self.schedule(denoiser)
-        x = torch.zeros_like(operator.adjoint(y))
+        x = operator.blank(y)
         if self.start == "noise":
             x = levels[0] * rng.randn_like(x)
         elif self.start == "pinv":
@@ -101,9 +103,12 @@ class JacobianLoop(InnerLoop):
 def preconditioned_direction(
     x: Tensor, denoised: Tensor, y: Tensor, operator: Operator, noise_std: float, sigma: float
 ) -> Tensor:
-    """d = −P [ (x − D)/σ² − Hᵀ(y − H D)/σ_y² ] with P = (HᵀH/σ_y² + I/σ²)⁻¹, in the spectrum of H.
+    """d = −P [ (x − D)/σ² − Hᵀ(y − H D)/σ_y² ] with P = (HᵀH/σ_y² + I/σ²)⁻¹.
 
-    Where s = 0 it is D̄ − x̄; at σ_y = 0 and s > 0 it is (ȳ − s D̄)/s.
+    In the spectrum of H, where s = 0 it is D̄ − x̄, and at σ_y = 0 and s > 0 it is (ȳ − s D̄)/s. Without a spectrum d is
+    the δ that minimises ‖δ − (D − x)‖²/(2σ²) + ‖y − H D − H δ‖²/(2σ_y²), by conjugate gradients, exact to their
+    tolerance. Where the operator A is not linear H is its Jacobian at D, and H D in the misfit A(D): Gauss and Newton's
+    step. P drops A's second derivatives, but d = 0 where the bracket is, so the stationary points are exact.
 
     Args:
         x: x_t, (B, C, H, W).
@@ -116,6 +121,10 @@ def preconditioned_direction(
     Returns:
         (B, C, H, W).
     """
+    if operator.kind != "spectral":
+        jacobian, pull = operator.linearized(denoised), denoised - x
+        misfit = y - operator.forward(denoised) - jacobian.forward(pull)
+        return pull + jacobian.correct(misfit, noise_std, sigma**2)
     s = operator.singular_values
     x_bar, d_bar, y_bar = operator.to_spectrum(x), operator.to_spectrum(denoised), operator.measurement_to_spectrum(y)
     observed = s > 0

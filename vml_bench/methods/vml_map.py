@@ -20,7 +20,8 @@ class VMLMAP(JacobianLoop):
 
     One network evaluation and one vector-Jacobian product per step. At σ_y = 0 the step is its limit,
     x ← x + η Jᵀ Hᵀ(y − H D)/s_max²: the measurement's weight is infinite, and the prior acts through J and the
-    moves between levels alone.
+    moves between levels alone. Where the operator A is not linear, H is its Jacobian at D and H D is A(D); the gradient
+    is exact, s_max that of the Jacobian there.
     """
 
     def direction(
@@ -28,7 +29,8 @@ class VMLMAP(JacobianLoop):
     ) -> tuple[Tensor, Tensor]:
         """D(x_t, σ) and −∇ VML_S / (1/σ² + s_max²/σ_y²), both (B, C, H, W)."""
         denoised, vjp = denoiser.vjp(x, sigma, self.jacobian)
-        s_max = operator.singular_values.amax(dim=(-3, -2, -1), keepdim=True)  # each image's own
+        jacobian = operator.linearized(denoised)  # H itself, where H is linear
+        steepest = jacobian.squared_norm(denoised)  # s_max², each image's own
         # bracket and denominator are both multiplied by σ² σ_y², and so finite at σ_y = 0
-        bracket = noise_std**2 * (denoised - x) + sigma**2 * operator.adjoint(y - operator.forward(denoised))
-        return denoised, vjp(divide_on_support(bracket, noise_std**2 + s_max.square() * sigma**2))
+        bracket = noise_std**2 * (denoised - x) + sigma**2 * jacobian.adjoint(y - operator.forward(denoised))
+        return denoised, vjp(divide_on_support(bracket, noise_std**2 + steepest * sigma**2))

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from numbers import Real
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
+from vml_bench.contract import Kind
 from vml_bench.errors import InputError
+from vml_bench.operators.kinds import LinearOperator
 
 
-class SpectralOperator(ABC):
+class SpectralOperator(LinearOperator):
     """A linear operator given by its singular value decomposition H = U diag(s) Vᵀ.
 
     V is an orthogonal image-to-image transform, so the spectrum of an image has the image's own
-    shape. Subclasses say what s, Vᵀ, V, Uᵀ and U are; forward, adjoint, pinv, prox and residual are
-    derived here once and never overridden.
+    shape. Subclasses say what s, Vᵀ, V, Uᵀ and U are; all else is derived here once and never overridden.
 
     Attributes:
+        kind: "spectral".
         image_shape: (C, H, W) of the images it takes.
         singular_values: s ≥ 0, (C, H, W), or (B, C, H, W) where each image has its own; exactly 0 on
             the null space, which includes all below `svd.RANK_TOLERANCE` of the largest. An operator that
             gives each image its own has none until `for_images` is called.
     """
 
-    image_shape: tuple[int, int, int]
+    kind: ClassVar[Kind] = "spectral"
     singular_values: Tensor
 
     @abstractmethod
@@ -46,28 +48,18 @@ class SpectralOperator(ABC):
     def spectrum_to_measurement(self, c: Tensor) -> Tensor:
         """U c: (B, C, H, W) -> (B, *measurement); entries outside the support of s are ignored."""
 
-    def for_images(self, image_ids: Sequence[str], seed: int) -> Self:
-        """The operator for a batch of named images; it differs from self only if images have masks of their own."""
-        return self
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        """A copy of the operator with every tensor moved to a device or dtype."""
-        copy = object.__new__(type(self))
-        for name, value in vars(self).items():
-            setattr(copy, name, value.to(device=device, dtype=dtype) if isinstance(value, Tensor) else value)
-        return copy
-
     def on_support(self, c: Tensor) -> Tensor:
         """c where s > 0, exactly 0 elsewhere: (B, C, H, W) -> (B, C, H, W)."""
         return torch.where(self.singular_values > 0, c, 0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """H x: (B, C, H, W) -> (B, *measurement)."""
+    def apply(self, x: Tensor) -> Tensor:
         return self.spectrum_to_measurement(self.singular_values * self.to_spectrum(x))
 
-    def adjoint(self, y: Tensor) -> Tensor:
-        """Hᵀ y: (B, *measurement) -> (B, C, H, W)."""
+    def apply_adjoint(self, y: Tensor) -> Tensor:
         return self.from_spectrum(self.singular_values * self.measurement_to_spectrum(y))
+
+    def count(self, asked: Tensor | float = 1.0) -> None:
+        """Nothing is iterated, and so nothing counted."""
 
     def pinv(self, y: Tensor) -> Tensor:
         """H⁺ y, the least-squares image of least norm: (B, *measurement) -> (B, C, H, W)."""
@@ -88,37 +80,24 @@ class SpectralOperator(ABC):
         correction = divide_on_support(s * (y_bar - s * x_bar), denominator, (s > 0) & (denominator > 0))
         return self.from_spectrum(x_bar + correction)
 
+    def correct(self, misfit: Tensor, noise_std: float, step: float) -> Tensor:
+        """argmin_δ ‖δ‖² / (2 step) + ‖r − H δ‖² / (2 σ_y²): (B, *measurement) -> (B, C, H, W)."""
+        s = self.singular_values
+        denominator = s.square() + noise_std**2 / step
+        numerator = s * self.measurement_to_spectrum(misfit)
+        return self.from_spectrum(divide_on_support(numerator, denominator, (s > 0) & (denominator > 0)))
+
+    def squared_norm(self, like: Tensor) -> Tensor:
+        """s_max², of each image where each has its own."""
+        return self.singular_values.amax(dim=(-3, -2, -1), keepdim=True).square()
+
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """‖y − H x‖ of each image, over the range of H: (B,)."""
         return (self.measurement_to_spectrum(y) - self.singular_values * self.to_spectrum(x)).flatten(1).norm(dim=1)
 
-    def observed(self, y: Tensor) -> Tensor:
-        """y with 0 wherever nothing is measured (masks that add no noise there)."""
-        return y
-
-    def measure(self, x: Tensor, noise_std: float, noise: Tensor) -> Tensor:
-        """y = H x + σ_y n.
-
-        Noise outside the range of H is part of y, as in a real measurement; `residual` and
-        `measurement_to_spectrum` leave it out.
-
-        Args:
-            x: (B, C, H, W) in [-1, 1].
-            noise_std: σ_y ≥ 0, images in [-1, 1].
-            noise: n ~ N(0, I), (B, *measurement).
-        """
-        return self.forward(x) + noise_std * self.observed(noise)
-
-    def picture(self, y: Tensor) -> Tensor:
-        """The measurement as an image to look at: (B, *measurement) -> (B, C, H, W).
-
-        A measurement laid out as an image is enlarged by repeating pixels and, if grey, repeated over the
-        channels; any other is shown as its pseudo-inverse.
-        """
-        channels, height, width = self.image_shape
-        if y.dim() != 4:
-            return self.pinv(y)
-        return torch.nn.functional.interpolate(y.expand(-1, channels, -1, -1), size=(height, width), mode="nearest")
+    def expected_residual(self, y: Tensor, noise_std: float) -> Tensor:
+        """σ_y √rank: one number or (B,)."""
+        return noise_std * (self.singular_values > 0).flatten(-3).sum(dim=-1).sqrt()
 
 
 def divide_on_support(numerator: Tensor, denominator: Tensor, support: Tensor | None = None) -> Tensor:
