@@ -1,3 +1,5 @@
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -74,3 +76,99 @@ def test_the_first_images_or_those_of_a_list_are_taken(tmp_path):
     assert ImageFolder(tmp_path, None, "mine", first=2).ids == ("a", "b")
     (tmp_path / "list.txt").write_text("c\na\n")
     assert ImageFolder(tmp_path, None, "mine", list=tmp_path / "list.txt").ids == ("c", "a")
+
+
+SCENE = np.random.default_rng(0).integers(0, 256, (11, 21, 3), dtype=np.uint8)
+
+
+def scene(path, pixels=SCENE, **options):
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def loaded(folder, image_id):
+    return to_uint8(folder.load(image_id))
+
+
+def test_an_image_of_another_size_is_cut_to_its_centre(tmp_path):
+    scene(tmp_path / "a.png")
+    assert np.array_equal(loaded(ImageFolder(tmp_path, SHAPE, "mine", fit="crop"), "a"), SCENE[1:9, 6:14])
+
+
+def test_or_resized_to_cover_the_shape_first(tmp_path):
+    scene(tmp_path / "a.png")
+    covering = Image.fromarray(SCENE).resize((15, 8), Image.Resampling.BICUBIC)
+    found = loaded(ImageFolder(tmp_path, SHAPE, "mine", fit="resize"), "a")
+    assert np.array_equal(found, np.asarray(covering)[:, 3:11])
+    scene(tmp_path / "a.png", SCENE[:4, :4])
+    assert ImageFolder(tmp_path, SHAPE, "mine", fit="resize").load("a").shape == SHAPE
+
+
+def test_or_cut_into_tiles_with_ids_of_their_own(tmp_path):
+    scene(tmp_path / "a.png")
+    scene(tmp_path / "b.png", SCENE[::-1, :17].copy())
+    folder = ImageFolder(tmp_path, (3, 5, 8), "mine", fit="tile")
+    assert folder.ids == (
+        *(f"a-{row}-{column}" for row in (0, 1) for column in (0, 1)),
+        "b-0-0",
+        "b-0-1",
+        "b-1-0",
+        "b-1-1",
+    )
+    folder.check()
+    assert np.array_equal(loaded(folder, "a-1-0"), SCENE[5:10, :8])
+
+
+@pytest.mark.parametrize(
+    ("shape", "fit", "said"),
+    [
+        ((3, 16, 16), "crop", "21×11 pixels, less than 16×16"),
+        ((3, 16, 16), "tile", "21×11 pixels, less than 16×16"),
+        ((3, 16, 16), "exact", "21×11 pixels, not 16×16"),
+        (None, "resize", "dataset.image_shape"),
+        ((2, 16, 16), "crop", "2 channels"),
+        (SHAPE, "stretch", "'exact', 'crop', 'resize' or 'tile'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, shape, fit, said):
+    scene(tmp_path / "a.png")
+    with pytest.raises(InputError, match=said):
+        ImageFolder(tmp_path, shape, "mine", fit=fit).load("a")
+
+
+def test_grey_images_have_one_channel_and_are_saved_as_grey(tmp_path):
+    grey = SCENE[..., 0]
+    scene(tmp_path / "a.png", grey)
+    scene(tmp_path / "b.png")
+    folder = ImageFolder(tmp_path, (1, 11, 21), "mine")
+    assert folder.load("a").shape == (1, 11, 21)
+    assert np.array_equal(loaded(folder, "a"), np.repeat(grey[..., None], 3, axis=2))
+    assert np.array_equal(loaded(folder, "b")[..., 0], np.asarray(Image.fromarray(SCENE).convert("L")))
+    save_png(folder.load("a"), tmp_path / "saved.png")
+    assert torch.equal(from_uint8(np.asarray(Image.open(tmp_path / "saved.png"))), folder.load("a").expand(3, -1, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_that_a_camera_noted_is_followed(tmp_path, orientation):
+    noted = Image.Exif()
+    noted[0x0112] = orientation
+    scene(tmp_path / "a.png", exif=noted)
+    size = (11, 21) if orientation < 5 else (21, 11)
+    found = loaded(ImageFolder(tmp_path, (3, *size), "mine"), "a")
+    turned = {1: SCENE, 2: SCENE[:, ::-1], 3: SCENE[::-1, ::-1], 4: SCENE[::-1]}
+    turned |= {5: SCENE.transpose(1, 0, 2), 6: np.rot90(SCENE, -1), 8: np.rot90(SCENE)}
+    turned[7] = turned[5][::-1, ::-1]
+    assert np.array_equal(found, turned[orientation])
+
+
+def test_what_would_be_dropped_without_a_word_is_refused(tmp_path):
+    header = b"IHDR" + (8).to_bytes(4, "big") * 2 + bytes([16, 2, 0, 0, 0])
+    chunks = [header, b"IDAT" + zlib.compress((b"\0" + bytes(48)) * 8), b"IEND"]
+    packed = b"".join((len(c) - 4).to_bytes(4, "big") + c + zlib.crc32(c).to_bytes(4, "big") for c in chunks)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + packed)
+    with pytest.raises(InputError, match="16 bits per channel"):
+        ImageFolder(tmp_path, SHAPE, "mine").load("a")
+    pages = [Image.fromarray(SCENE), Image.fromarray(SCENE[::-1].copy())]
+    pages[0].save(tmp_path / "b.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match="2 pages"):
+        ImageFolder(tmp_path, (3, 11, 21), "mine").load("b")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from PIL import Image
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -13,11 +15,12 @@ from vml_bench.data.decode import decode
 from vml_bench.data.parquet import find_parquet_images
 from vml_bench.data.resize import Reduction, centre_crop, reduce_to
 from vml_bench.data.selection import celeba_test, chosen, read_ids
-from vml_bench.data.stored import Stored, StoredImages, find_images
+from vml_bench.data.stored import ImageFile, Stored, StoredImages, find_images
 from vml_bench.errors import InputError
 from vml_bench.identity import AsBefore
 from vml_bench.settings import checked
 
+Fit = Literal["exact", "crop", "resize", "tile"]
 SIDE = 256
 """Height and width of the published data sets."""
 FACE_SIZES = [(256, 256), (1024, 1024)]
@@ -28,17 +31,24 @@ IMAGENET_MODES = ("RGB", "L", "CMYK")
 
 
 class ImageFolder(StoredImages):
-    """RGB images of one size in a folder, in the natural order of their names; an id is a name without suffix.
+    """Images of one size in a folder, in the natural order of their names; an id is a name without suffix.
+
+    A camera's note of how it was held (EXIF) is followed.
 
     Args:
         root: the folder; its subfolders are not searched.
-        image_shape: (C, H, W) that every image must have, C = 3; None: that of the first image.
+        image_shape: (C, H, W) of the data set, C = 3, or 1 for grey images; None: RGB of the first image's size.
         name: name under which results are filed.
         first: the first n images; None: all.
         list: text file of ids to use instead of the first n, see `read_ids`.
+        fit: how an image of another size becomes one of `image_shape`, which must be given then. "exact": it is
+            refused; "crop": its centre is cut out; "resize": it is resized (bicubic, antialiased) until it just covers
+            the shape, then its centre is cut out; "tile": it is cut into as many tiles as it has room for, from the
+            upper left, each an image of its own with the id "name-row-column".
 
     Raises:
-        InputError: no such folder, no image in it, two images with one id, or an option that cannot be used.
+        InputError: no such folder, no image in it, two images with one id, an image that is smaller than the shape, or
+            an option that cannot be used.
     """
 
     @checked
@@ -49,16 +59,94 @@ class ImageFolder(StoredImages):
         name: str,
         first: PositiveInt | None = None,
         list: str | Path | None = None,
+        fit: Fit = "exact",
     ) -> None:
-        found = find_images(name, root, subfolders=False)
+        found: dict[str, Stored] = find_images(name, root, subfolders=False)
+        if image_shape is None and fit != "exact":
+            raise InputError(f"dataset.fit={fit} to no size", "set dataset.image_shape=[3,H,W], the prior's")
+        if image_shape is not None and image_shape[0] not in (1, 3):
+            raise InputError(f"images of {image_shape[0]} channels", "set dataset.image_shape to [3,H,W] or [1,H,W]")
+        self.fit = fit
+        if fit == "tile":
+            found = {i: tile for image_id, file in found.items() for i, tile in tiles(image_id, file, image_shape)}
         super().__init__(name, image_shape or (3, 0, 0), found, chosen(name, tuple(found), first, list))
         if image_shape is None:
             width, height = self.prepare(self._read(self.ids[0]), str(found[self.ids[0]])).size
             self.image_shape = (3, height, width)
 
     def prepare(self, data: bytes, label: str) -> Image.Image:
-        _, height, width = self.image_shape
-        return decode(data, label, sizes=[(width, height)] if height else ())
+        channels, height, width = self.image_shape
+        sizes = [(width, height)] if height and self.fit == "exact" else ()
+        grey = channels == 1
+        image = decode(data, label, ("RGB", "L") if grey else ("RGB",), sizes, upright=True, grey=grey)
+        if self.fit in ("crop", "resize"):
+            return fitted(image, width, height, self.fit == "resize", label)
+        return image
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image in a file of its own; its bytes are those of a PNG of the part.
+
+    Attributes:
+        file: of the whole image.
+        box: left, upper, right and lower.
+    """
+
+    file: ImageFile
+    box: tuple[int, int, int, int]
+
+    def __str__(self) -> str:
+        return f"{self.file} at {self.box[:2]}"
+
+    def read(self) -> bytes:
+        image = decode(self.file.read(), str(self.file), ("RGB", "L"), upright=True)
+        encoded = io.BytesIO()
+        image.crop(self.box).save(encoded, format="png")
+        return encoded.getvalue()
+
+
+def tiles(image_id: str, file: ImageFile, image_shape: Sequence[int]) -> Iterator[tuple[str, Tile]]:
+    """The tiles of an image, by id.
+
+    Raises:
+        InputError: it cannot be read, or has no room for one.
+    """
+    _, high, wide = image_shape
+    try:
+        width, height = decode(file.read(), str(file), ("RGB", "L"), upright=True).size
+    except OSError as error:
+        raise InputError(f"image {file} cannot be read ({error})", "replace the file or remove it") from error
+    if width < wide or height < high:
+        raise too_small(str(file), (width, height), (wide, high))
+    for row in range(height // high):
+        for column in range(width // wide):
+            left, upper = column * wide, row * high
+            yield f"{image_id}-{row}-{column}", Tile(file, (left, upper, left + wide, upper + high))
+
+
+def fitted(image: Image.Image, width: int, height: int, resize: bool, label: str) -> Image.Image:
+    """The central part of an image, (width, height), after it was resized to just cover that if `resize` says so.
+
+    Raises:
+        InputError: it is smaller, and is not to be resized.
+    """
+    if resize:
+        scale = max(width / image.width, height / image.height)
+        size = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+        image = image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+    if image.width < width or image.height < height:
+        raise too_small(label, image.size, (width, height))
+    left, upper = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, upper, left + width, upper + height))
+
+
+def too_small(label: str, size: tuple[int, int], wanted: tuple[int, int]) -> InputError:
+    """The refusal of an image out of which nothing of the data set's size can be cut."""
+    (width, height), (wide, high) = size, wanted
+    return InputError(
+        f"image {label} is {width}×{height} pixels, less than {wide}×{high}", "remove it, or set dataset.fit=resize"
+    )
 
 
 class ImageNet(StoredImages):

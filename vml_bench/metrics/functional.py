@@ -7,7 +7,6 @@ from importlib import import_module
 from types import ModuleType
 
 import torch
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 BT601 = (65.481, 128.553, 24.966)
@@ -52,6 +51,8 @@ def ssim_luma(image: Tensor, reference: Tensor) -> Tensor:
 
 def ssim_uniform(image: Tensor, reference: Tensor) -> Tensor:
     """SSIM as scikit-image gives it unless told otherwise, 7×7 uniform window: (B, C, H, W) in [-1, 1] -> (B,)."""
+    from skimage.metrics import structural_similarity  # and SciPy's filters, which little else needs
+
     pairs = zip(image.double().cpu().numpy(), reference.double().cpu().numpy(), strict=True)
     values = [structural_similarity(a, b, channel_axis=0, data_range=2.0) for a, b in pairs]
     return torch.tensor(values, dtype=image.dtype)

@@ -99,8 +99,8 @@ class MetricSuite:
         """Score a batch.
 
         Args:
-            image: (B, 3, H, W) in [-1, 1], as read again from 8 bit.
-            reference: (B, 3, H, W) in [-1, 1].
+            image: (B, 3, H, W), or grey (B, 1, H, W), in [-1, 1], as read again from 8 bit.
+            reference: the same of the ground truth.
             names: which metrics; None: all.
 
         Returns:
@@ -113,6 +113,7 @@ class MetricSuite:
             raise ValueError(f"image {tuple(image.shape)} and reference {tuple(reference.shape)} differ in shape")
         names = self.names if names is None else names
         self._check_size(image, names)
+        image, reference = in_colour(image), in_colour(reference)
         pairs = list(zip(image.to(self.device).split(1), reference.to(self.device).split(1), strict=True))
         return {
             name: torch.cat([torch.as_tensor(self._metrics[name](*pair)).reshape(1).float().cpu() for pair in pairs])
@@ -121,9 +122,9 @@ class MetricSuite:
 
     @torch.no_grad()
     def features(self, image: Tensor) -> dict[str, np.ndarray]:
-        """Features of a batch, (B, 3, H, W) in [-1, 1]: for each feature network (B, d) float32."""
+        """Features of a batch, (B, 3, H, W) or grey (B, 1, H, W) in [-1, 1]: for each network (B, d) float32."""
         self._check_size(image, self.feature_names)
-        images = image.to(self.device).split(1)
+        images = in_colour(image).to(self.device).split(1)
         return {
             name: torch.cat([extract(one).float().cpu() for one in images]).numpy()
             for name, extract in self._extractors.items()
@@ -138,6 +139,11 @@ class MetricSuite:
                 f"'{name}' needs images of at least {SMALLEST[name]} pixels a side, these have {side}",
                 "leave it out of metrics.names or metrics.features",
             )
+
+
+def in_colour(images: Tensor) -> Tensor:
+    """Grey images (B, 1, H, W) with three equal channels, for networks that know colour alone; others as they are."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
 def declaration(metric: Metric) -> Column:
