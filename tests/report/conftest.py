@@ -14,6 +14,8 @@ HOSTILE = "<script>window.hacked=1"
 """A method whose name is markup."""
 OWN = {"name": "sharp", "title": "<b>sharp", "better": 1, "digits": 1, "unit": "%"}
 """What a metric from outside the package declares."""
+TITLES = {"pinv": "pseudo-inverse", "dps": "DPS", HOSTILE: HOSTILE}
+"""What the page calls the methods: by their cards."""
 IDS = ("plain", "a b#?%&'\"", "ü</script><b>", "UPPER")
 """Ids that file names and URLs do not take as they are; one of them names a folder."""
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 
 from tests.report.conftest import HOSTILE, IDS, OWN, write_problems
 from tests.run_folders import originals, write_run
-from vml_bench.cards import COLOURS, MARKERS
+from vml_bench.analysis.comparison import compare
+from vml_bench.cards import COLOURS, MARKERS, card
 from vml_bench.cli import main
 from vml_bench.errors import InputError
 from vml_bench.report import write_report
@@ -347,10 +349,11 @@ def test_a_metric_of_ones_own_is_in_the_table_the_plot_and_the_browser(tmp_path)
 def test_a_variant_is_hollow_in_the_colour_of_its_method(tmp_path):
     write_run(tmp_path, "ddrm")
     write_run(tmp_path, "ddrm", "5" * 10, record={"settings": {"eta": 0.5}})
-    dots = Page(write_report(tmp_path)[0]).with_class("dot")
-    assert [dot["class"] for dot in dots] == ["dot", "dot hollow"]
-    assert dots[0]["style"] == dots[1]["style"]
-    assert dots[0]["style"].startswith("--dot: light-dark(#0072b2, ")
+    rows = re.findall(r'<tr data-method="ddrm".*?</tr>', write_report(tmp_path)[0].read_text(), re.DOTALL)
+    dots = [re.search(r'class="(dot[^"]*)" .*? style="([^"]*)"', row).groups() for row in rows]
+    assert [kind for kind, _ in dots] == ["dot", "dot hollow"]
+    assert dots[0][1] == dots[1][1]
+    assert dots[0][1].startswith("--dot: light-dark(#0072b2, ")
 
 
 def test_provenance_says_command_date_problem_prior_and_settings(tmp_path):
@@ -370,3 +373,168 @@ def test_provenance_says_command_date_problem_prior_and_settings(tmp_path):
     other = carried(other)[2]
     assert other["command"] is None
     assert dict(other["facts"])["prior"].startswith("none")
+
+
+def pack(results: Path, archive: Path) -> None:
+    """Pack all runs of a results folder as a repository keeps them, without pictures, and remove them."""
+    archive.parent.mkdir(parents=True)
+    with tarfile.open(archive, "w:xz") as tar:
+        for file in sorted((results / "runs").rglob("*")):
+            if file.is_file() and file.suffix != ".png":
+                tar.add(file, file.relative_to(results / "runs"))
+    for name in ("runs", "originals", "measurements"):
+        shutil.rmtree(results / name, ignore_errors=True)
+
+
+def test_an_archive_of_runs_is_shown_without_a_run_on_disk(tmp_path):
+    told = {"command": {"overrides": ["task=sr4", "method=pinv"], "config_dir": None}}
+    write_run(tmp_path, pictures=True, record=told)
+    whole = re.findall(r'data-value="[^"]+"', write_report(tmp_path, out=tmp_path / "whole")[0].read_text())
+    pack(tmp_path, tmp_path / "study" / "toy" / "runs.tar.xz")
+    index, left_out = write_report(tmp_path)
+    page = Page(index)
+    assert left_out == []
+    assert re.findall(r'data-value="[^"]+"', index.read_text()) == whole
+    assert page.with_class("plot")
+    assert not page.with_class("images")
+    assert "holds every run's rows and record but no pictures" in page.text
+    (script,) = index.parent.rglob("provenance.js")
+    command = carried(script)[2]["command"]
+    assert command.startswith("vml-bench run task=sr4 method=pinv ")
+    assert command.endswith(f"runner.results_dir={tmp_path}")
+    before = snapshot(tmp_path)
+    write_report(tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+def test_an_archive_that_has_changed_is_read_again(tmp_path):
+    archive = tmp_path / "toy" / "runs.tar.xz"
+    for method in ("pinv", "dps"):
+        write_run(tmp_path, method)
+        shutil.rmtree(archive.parent, ignore_errors=True)
+        pack(tmp_path, archive)
+        index = write_report(tmp_path)[0]
+        assert set(re.findall(r'<tr data-method="(\w+)"', index.read_text())) == {method}
+
+
+def test_runs_on_disk_come_before_their_archive_and_the_page_says_how_to_see_both(tmp_path):
+    write_run(tmp_path, "dps")
+    pack(tmp_path, tmp_path / "toy" / "runs.tar.xz")
+    write_run(tmp_path, "pinv")
+    index = write_report(tmp_path)[0]
+    assert set(re.findall(r'<tr data-method="(\w+)"', index.read_text())) == {"pinv"}
+    assert f"tar xJf {tmp_path / 'toy' / 'runs.tar.xz'} -C {tmp_path / 'runs'}" in Page(index).text
+
+
+def test_an_archive_filed_under_another_name_is_none_of_the_pages_and_a_damaged_one_is_refused(tmp_path):
+    write_run(tmp_path, "dps")
+    pack(tmp_path, tmp_path / "study" / "runs.tar.xz")
+    with pytest.raises(InputError, match="no run under"):
+        write_report(tmp_path)
+    write_run(tmp_path, "dps", ids=[f"image{i}" for i in range(3)])
+    archive = tmp_path / "toy" / "runs.tar.xz"
+    pack(tmp_path, archive)
+    archive.write_bytes(archive.read_bytes()[:-100])
+    with pytest.raises(InputError, match="damaged"):
+        write_report(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Results of two tasks, in which dps is better than pinv by LPIPS and tied with ddrm, and a report of them."""
+    results = tmp_path_factory.mktemp("judged")
+    ids = [f"image{i:02d}" for i in range(12)]
+    rng = np.random.default_rng(0)
+    for task in ("sr4", "deblur_gauss"):
+        for place, (method, lpips) in enumerate({"pinv": 0.5, "ddrm": 0.2, "dps": 0.2}.items()):
+            values = lpips + 0.02 * rng.standard_normal(12)
+            write_run(results, method, str(place) * 10, task=task, ids=ids, lpips=values, psnr=20 + place + 0 * values)
+    return results, write_report(results)[0]
+
+
+def test_the_letters_and_ranks_on_the_page_are_those_of_the_comparison(judged):
+    results, index = judged
+    ranks = compare(results, "toy", ["lpips_alex"]).ranks.set_index(["task", "method"])
+    text = index.read_text()
+    for task in ("sr4", "deblur_gauss"):
+        table = re.search(rf'data-task="{task}-0.05".*?</table>', text, re.DOTALL)[0]
+        for method in ("pinv", "ddrm", "dps"):
+            row = re.search(rf'<tr data-method="{method}".*?</tr>', table, re.DOTALL)[0]
+            cell = re.search(r'data-column="lpips_alex".*?</td>', row, re.DOTALL)[0]
+            assert re.search(r'class="alike">(\w+)<', cell)[1] == ranks.loc[(task, method), "letters"]
+    assert set(ranks["letters"]) == {"a", "b"}
+    board = re.search(r'data-board="lpips_alex".*?</table>', text, re.DOTALL)[0]
+    fields = re.findall(r'class="rank( leads)?(?: first)?" title="(\w)">(\d)<', board)
+    assert sorted(fields) == sorted([(" leads", "a", "1"), (" leads", "a", "2"), ("", "b", "3")] * 2)
+
+
+def test_the_verdict_names_who_leads_and_who_does_so_at_the_least_compute(judged):
+    page = Page(judged[1])
+    text = " ".join(page.text.split())
+    verdict = text[text.index("Verdict") :]
+    assert re.search(r"PSNR ↑ mean rank over problems DPS 1\.0 \[1\.0, 1\.0\], best in 2 of 2", verdict)
+    least = r"(DPS|DDRM) 20 by LPIPS, mean rank \d\.\d DPS 20 by PSNR, mean rank 1\.0"
+    assert re.search(f"Compute fewest network passes of those that may lead {least}", verdict)
+    lines = [
+        " ".join(line.split()) for line in re.findall(r'class="leads-line">(.*?)</p>', judged[1].read_text(), re.S)
+    ]
+    assert len(lines) == 2
+    for line in lines:
+        said = re.sub("<[^>]+>", "", line)
+        assert re.search(r"LPIPS ↓ (DPS|DDRM) 0\.\d+ \(1 not apart from it\)", said), said
+        assert re.search(r"PSNR ↑ DPS 22\.00 ·", said), said
+        assert re.search(r"compute (DPS|DDRM) 20 passes$", said), said
+
+
+def test_a_verdict_on_exact_posteriors_counts_where_each_method_is_best(tmp_path):
+    for place, method in enumerate(("pinv", "dps")):
+        asked = {"reference": {"Oracle": {"samples": 256}}}
+        folder = write_run(tmp_path, method, str(place) * 10, dataset="gmm", asked=asked)
+        table = pd.read_parquet(folder / layout.TABLE).drop(columns=["psnr", "ssim", "lpips_alex"])
+        table.assign(map_gap=1.0 - 0.5 * place, map_distance=1.5, scene=["x", "y", "z"]).to_parquet(
+            folder / layout.TABLE, index=False
+        )
+    text = " ".join(Page(write_report(tmp_path)[0]).text.split())
+    assert "MAP gap ↓ best, ties counted DPS 1 of 1 problems" in text
+
+
+def test_each_method_has_a_card_with_its_paper_family_and_settings(results):
+    write_run(
+        results, "ddrm", "8" * 10, record={"form": {"method": {"DDRM": {"eta": 0.85}}, "prior": "", "compute": {}}}
+    )
+    page = Page(write_report(results)[0])
+    text = " ".join(page.text.split())
+    cards = text[text.rindex("Methods") :]
+    for words in ("Diffusion Posterior Sampling for General Noisy Inverse Problems (2023)", "method=dps", "guidance"):
+        assert words in cards
+    assert re.search(r"DDRM spectral · method=ddrm .* Settings class DDRM eta 0\.85", cards)
+
+
+def test_names_and_colours_are_those_of_the_figures(results):
+    index = write_report(results)[0]
+    text = index.read_text()
+    for method in ("pinv", "dps"):
+        known = card(method)
+        row = re.search(rf'<tr data-method="{method}".*?</th>', text, re.DOTALL)[0]
+        assert f"--fill: {known.colour}" in row
+        assert f'data-title="{known.title}"' in row
+    data = json.loads(re.search(r'id="index">(.*?)</script>', text, re.DOTALL)[1])
+    assert data["methods"]["dps"]["title"] == card("dps").title
+
+
+def test_a_data_set_that_was_not_run_says_what_it_takes_what_to_type_and_where_it_comes_from(results):
+    index = write_report(results)[0]
+    panel = re.search(r'<section class="panel" id="set-ffhq256".*?</main>', index.read_text(), re.DOTALL)[0]
+    for words in ("CC BY-NC-SA 4.0", "NVlabs/ffhq-dataset", "ffhq256-prior (", "a GPU"):
+        assert words in panel
+    for command in ("doctor ffhq", "fetch ffhq", "plan experiment=reproduce_ffhq", "run experiment=reproduce_ffhq"):
+        assert f"<code>vml-bench {command}</code>" in panel
+    assert re.search(r"<code>vml-bench run -m dataset=ffhq256 task=[^<]+ method=[^<]+</code>", panel)
+
+
+def test_the_page_says_when_by_which_code_and_on_what_its_runs_were_made(tmp_path):
+    environment = {"git": "0123456789abcdef", "device": "AMD EPYC"}
+    for place, date in enumerate(("2026-01-02T03:04:05+00:00", "2026-01-05T00:00:00+00:00")):
+        write_run(tmp_path, run=str(place) * 10, record={"date": date, "environment": environment})
+    text = " ".join(Page(write_report(tmp_path)[0]).text.split())
+    assert "made 2026-01-02 to 2026-01-05 revision 0123456789 device AMD EPYC (unknown) prior shipped@0f1e2d3c" in text

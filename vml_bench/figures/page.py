@@ -94,8 +94,8 @@ def points(block: Block, cards: Mapping[str, Card], metric: str) -> pd.DataFrame
         metric: a column of the leaderboard.
 
     Returns:
-        The rows of the block, in its order, with further columns: card, the look of the row; x, evaluations + products
-        per image; y, low and high, the value and its bounds.
+        The rows of the block whose compute is known, in its order, with further columns: card, the look of the row; x,
+        evaluations + products per image; y, low and high, the value and its bounds.
     """
     rows = block.rows
     said = zip(rows["method"], block.labels, rows["settings"], strict=True)
@@ -105,7 +105,7 @@ def points(block: Block, cards: Mapping[str, Card], metric: str) -> pd.DataFrame
         **{name: rows[of] for name, of in zip(("y", "low", "high"), with_bounds(metric), strict=True)},
     )
     rows.attrs = {}  # large, and pandas copies them in each step
-    return rows[np.isfinite(rows["y"])]
+    return rows[np.isfinite(rows["x"]) & np.isfinite(rows["y"])]
 
 
 def front(runs: pd.DataFrame, better: int) -> pd.DataFrame:

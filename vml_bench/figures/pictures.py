@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from vml_bench.errors import InputError
@@ -20,6 +22,7 @@ from vml_bench.figures.page import FAINT, STYLE, file_stem, heading, save
 from vml_bench.store import layout
 from vml_bench.store.labels import differences, labels
 from vml_bench.store.runs import UNREADABLE, Problem, Run, by_problem, open_run
+from vml_bench.text import say
 
 DPI = 200
 MOST = 24
@@ -64,6 +67,7 @@ def _sheets(runs: Sequence[Run]) -> list[Sheet]:
     return [Sheet(key, told[key], dict(zip(own, labels(own), strict=True))) for key, own in groups.items()]
 
 
+@matplotlib.rc_context(STYLE)
 def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, synthetic: bool = False) -> list[Path]:
     """Draw every problem of a data set that has pictures, from what the runner left on disk.
 
@@ -83,9 +87,10 @@ def write_figures(results_dir: str | Path, dataset: str, rows: int = 5, syntheti
     paths = []
     for sheet in (sheet for sheet in drawn if sheet.runs):
         try:
-            paths.append(_draw(Path(results_dir), sheet, rows))
+            file = f"{file_stem(sheet.problem, sheet.difference)}.png"
+            paths.append(save(_draw(sheet, rows), Path(results_dir, dataset, "figures", file)))
         except InputError as error:  # the runs share no image, or their pictures are gone
-            print(f"note: not drawn: {error}", file=sys.stderr)
+            say(f"note: not drawn: {error}", sys.stderr)
     return paths
 
 
@@ -102,7 +107,7 @@ def _drawn(sheet: Sheet) -> Sheet:
         best.setdefault(run.method, run)
     kept = list(best.values())[:MOST]
     note = f"{sheet.heading}: pictures of {len(kept)} of {len(scores)} runs, the best of each method"
-    print(f"note: {note}", file=sys.stderr)
+    say(f"note: {note}", sys.stderr)
     return sheet.of([run for run in scores if run in kept])
 
 
@@ -112,8 +117,36 @@ def _mean_lpips(run: Run) -> float:
     return mean if mean == mean else math.inf
 
 
+def picture_grid(runs: Sequence[Run], rows: int = 3) -> Figure:
+    """The figure of `write_figures` for some runs of one problem; a notebook shows it.
+
+    Raises:
+        InputError: the runs are of several problems, share no image, or have no pictures.
+    """
+    sheets = _sheets(runs)
+    if len(sheets) != 1:
+        raise InputError(f"a grid shows one problem, these runs have {len(sheets)}", "choose the rows of one task")
+    figure = _draw(sheets[0], rows)
+    figure.add_axes((0, 0, 1, 1)).set_axis_off()  # notebooks show no figure that has none
+    return figure
+
+
+class Shown(Figure):
+    """A figure that a notebook shows, with pyplot or without, and always whole: its pictures stand on whole pixels."""
+
+    @matplotlib.rc_context(STYLE)
+    def _repr_png_(self) -> bytes:
+        encoded = io.BytesIO()
+        self.savefig(encoded, format="png")
+        return encoded.getvalue()
+
+    def get_tightbbox(self, *arguments: object, **options: object) -> Bbox:
+        """All of it, less the margin that matplotlib puts round what it cuts out."""
+        return Bbox.from_bounds(0, 0, *self.get_size_inches()).padded(-matplotlib.rcParams["savefig.pad_inches"])
+
+
 @matplotlib.rc_context(STYLE)
-def _draw(results: Path, sheet: Sheet, rows: int) -> Path:
+def _draw(sheet: Sheet, rows: int) -> Figure:
     """Draw the runs of one problem, one column each, in whole pixels; see `write_figures`."""
     runs = list(sheet.runs)
     first = runs[0]
@@ -138,7 +171,7 @@ def _draw(results: Path, sheet: Sheet, rows: int) -> Path:
     head = round(HEAD * (1 + max(title.count("\n") for title in titles) * 0.6))
     full_w = 2 * MARGIN + SIDE + columns * cell_w + (columns - 1) * GAP
     full_h = 2 * MARGIN + 2 * head + len(ids) * (cell_h + CAPTION)
-    figure = Figure(figsize=((full_w + 0.5) / DPI, (full_h + 0.5) / DPI), dpi=DPI)  # half pixels are cut off
+    figure = Shown(figsize=((full_w + 0.5) / DPI, (full_h + 0.5) / DPI), dpi=DPI)  # half pixels are cut off
 
     def write(x: float, y: float, text: str, **style: object) -> None:
         """Write at (x, y) in pixels from the top left corner."""
@@ -165,9 +198,7 @@ def _draw(results: Path, sheet: Sheet, rows: int) -> Path:
             figure.figimage(pixels, left, full_h - top - cell_h)
             if pictures[i][j] is None:
                 write(centre, top + cell_h / 2, "no picture", ha="center", va="center", color=FAINT)
-    return save(
-        figure, results / sheet.problem.dataset / "figures" / f"{file_stem(sheet.problem, sheet.difference)}.png"
-    )
+    return figure
 
 
 def _captions(runs: Sequence[Run], ids: Sequence[str]) -> list[list[tuple[str, bool]]]:

@@ -107,8 +107,8 @@ def write_tradeoffs(results_dir: str | Path, dataset: str, synthetic: bool = Fal
 
 
 def _scored(frame: pd.DataFrame, metric: str) -> bool:
-    """Whether any row has a finite value."""
-    return metric in frame and bool(np.isfinite(frame[metric]).any())
+    """Whether any row has a finite value and a known compute."""
+    return metric in frame and bool(np.isfinite(frame[[metric, "nfe", "vjp"]]).all(axis=1).any())
 
 
 def _heading(block: Block) -> str:

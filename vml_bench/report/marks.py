@@ -25,12 +25,14 @@ def mark(card: Card) -> dict[str, str | bool]:
     """The mark of a card.
 
     Returns:
-        "colour" in CSS, for both themes; "symbol", its shape as Plotly calls it; "path", the same as an SVG path; and
+        "fill", the card's colour, as in figures; "colour", the same as far from the ground as outlines and text must
+        be, in CSS for both themes; "symbol", its shape as Plotly calls it; "path", the same as an SVG path; and
         whether it is "hollow", drawn as an outline.
     """
     light, dark = (legible(card.colour, *ground) for ground in GROUNDS)
     symbol, path = SHAPES[card.marker]
-    return {"colour": f"light-dark({light}, {dark})", "symbol": symbol, "path": path, "hollow": card.hollow}
+    colour = f"light-dark({light}, {dark})"
+    return {"fill": card.colour, "colour": colour, "symbol": symbol, "path": path, "hollow": card.hollow}
 
 
 def legible(colour: str, ground: str, least: float) -> str:

@@ -53,17 +53,14 @@ def browse(folder: ReportFolder, runs: Sequence[Run], labels: Sequence[str]) -> 
                 folder.file(below + file, source, link=True)
             else:
                 missing.append(place)
-        return {"label": label, "base": below, "missing": missing}
+        return {"label": label, "title": label, "base": below, "missing": missing}
 
+    cards = [run.card.of_row(label, in_words(run.all_settings)) for run, label in zip(runs, labels, strict=True)]
     restored = [
         series(label, run.folder / layout.PICTURES, run_folder(run) + layout.PICTURES)
-        | {
-            "method": run.method,
-            "hollow": run.card.of_row(label, in_words(run.all_settings)).hollow,
-            "run": run_folder(run),
-        }
+        | {"method": run.method, "title": card.title, "hollow": card.hollow, "run": run_folder(run)}
         | _scores(run, ids, columns)
-        for run, label in zip(runs, labels, strict=True)
+        for run, label, card in zip(runs, labels, cards, strict=True)
     ]
     if all(len(one["missing"]) == len(ids) for one in restored):
         return None

@@ -12,9 +12,10 @@ from vml_bench.analysis.leaderboard.render import ARROWS, Block, interval, print
 from vml_bench.analysis.published.render import HEAD, WAITING, gathered, table
 from vml_bench.cards import Card
 from vml_bench.columns import BY_NAME, Column
+from vml_bench.report.verdict import Judged
+from vml_bench.report.words import explained
 from vml_bench.store import layout
 
-IN_WORDS = {+1: "more is better", -1: "less is better", 0: ""}
 PLACE = ["task", "noise_std", "method", "run", "convention"]
 """What tells a number of a leaderboard from all others."""
 
@@ -28,7 +29,7 @@ def headings(columns: list[Column], frame: pd.DataFrame) -> list[dict[str, Any]]
     """The columns of a data set; those without a value and conventions beside the main one begin hidden.
 
     Returns:
-        For each, beside `about`: "arrow" and "in_words", which way is better; "label", its title, or its name where
+        For each, beside `about`: "arrow", which way is better; "tip", what it is; "label", its title, or its name where
         another column has the same title; "shown", whether it is shown before the reader chooses.
     """
     titles = [column.title for column in columns]
@@ -36,7 +37,7 @@ def headings(columns: list[Column], frame: pd.DataFrame) -> list[dict[str, Any]]
         about(column)
         | {
             "arrow": ARROWS[column.better],
-            "in_words": IN_WORDS[column.better],
+            "tip": explained(column),
             "label": column.title if titles.count(column.title) == 1 else column.name,
             "shown": bool(frame[column.name].notna().any() and not column.name.startswith(("fid_", "kd_", "memory_"))),
         }
@@ -45,7 +46,7 @@ def headings(columns: list[Column], frame: pd.DataFrame) -> list[dict[str, Any]]
 
 
 def rows(
-    block: Block, cards: Mapping[str, Card], bases: Sequence[str], comparison: pd.DataFrame
+    block: Block, cards: Mapping[str, Card], bases: Sequence[str], comparison: pd.DataFrame, judged: Sequence[Judged]
 ) -> list[dict[str, Any]]:
     """The rows of a leaderboard's block.
 
@@ -54,27 +55,33 @@ def rows(
         cards: of the methods, by name.
         bases: for each row, the folder of its run's files in the report.
         comparison: from `vml_bench.analysis.published.compare`, for the same leaderboard.
+        judged: from `vml_bench.report.verdict.judge`, of the block.
 
     Returns:
-        For each its "method"; "label", and "words", the label without the method; "hollow", whether its mark is an
-        outline; "base", and "record", the file there that says how it was made; "n" and "diverged", and "count", n as
-        printed; "numbers", its cells in the order of the columns.
+        For each its "method"; "label", and "words", the label without the method; "title", how it is called on the
+        page; "hollow", whether its mark is an outline; "base", and "record", the file there that says how it was made;
+        "n" and "diverged", and "count", n as printed; "numbers", its cells in the order of the columns.
     """
     published = dict(iter(comparison.groupby(PLACE)))
+    letters = {one.column.name: one.letters for one in judged}
+    nothing = [""] * len(block.rows)
     found = []
     for i, row in block.rows.iterrows():
         method, label, base = str(row["method"]), block.labels[i], bases[i]
         own = [(column, (*row[PLACE[:-1]], column.name)) for column in block.columns]
         cells = [
             _number(row, column, block.ranks[column.name][i], published.get(place, comparison[:0]))
+            | {"letters": letters.get(column.name, nothing)[i]}
             for column, place in own
         ]
+        card = cards[method].of_row(label, row["settings"])
         found.append(
             {
                 "method": method,
                 "label": label,
                 "words": label.removeprefix(method).removeprefix(" · ").strip(),
-                "hollow": cards[method].of_row(label, row["settings"]).hollow,
+                "title": card.title,
+                "hollow": card.hollow,
                 "base": base,
                 "record": base + layout.RECORD,
                 "n": int(row["n"]),

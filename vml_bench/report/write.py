@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,17 @@ from vml_bench.analysis.leaderboard.render import SYNTHETIC, blocks, notes
 from vml_bench.analysis.published import Published, compare, read_published
 from vml_bench.analysis.published.render import ABOUT
 from vml_bench.errors import InputError
-from vml_bench.report import provenance
+from vml_bench.report import provenance, verdict
 from vml_bench.report.folder import ReportFolder, safe_name
 from vml_bench.report.marks import mark
+from vml_bench.report.methods import in_a_line, method_cards
 from vml_bench.report.pictures import browse, run_folder
+from vml_bench.report.sources import archives, sources
 from vml_bench.report.tables import claims, headings, rows
+from vml_bench.report.waiting import to_run
+from vml_bench.report.words import TERMS
 from vml_bench.store import layout
-from vml_bench.store.runs import datasets, each, select_runs
+from vml_bench.store.runs import each, select_runs
 
 STATIC = Path(__file__).parent / "static"
 PLOTLY = "package_data/plotly.min.js"
@@ -30,18 +36,23 @@ PLOTLY = "package_data/plotly.min.js"
 
 
 def write_report(
-    results: str | Path, dataset: str | None = None, out: str | Path | None = None, synthetic: bool = False
+    results: str | Path,
+    dataset: str | None = None,
+    out: str | Path | None = None,
+    synthetic: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Path, list[str]]:
     """Write the report, or bring it up to date.
 
-    Pictures are hard links to the results' own where the file system can, copies elsewhere. index.html comes last,
-    so that what it refers to is there.
+    A data set without runs is shown from its archive (`vml_bench.report.sources`). Pictures are hard links to the
+    results' own where the file system can, copies elsewhere. index.html comes last, so that what it refers to is there.
 
     Args:
         results: the results folder.
-        dataset: only this one; default: all with runs, and those with published claims.
+        dataset: only this one; default: all with runs or an archive, and those with published claims.
         out: the report's folder; default <results>/report.
         synthetic: whether runs whose images or weights are made up are shown, too.
+        tell: takes a line about what takes long.
 
     Returns:
         Path of index.html, and a line for each data set that had to be left out.
@@ -52,18 +63,25 @@ def write_report(
     results, published = Path(results), read_published()
     out = results / "report" if out is None else out
     frames, failures = {}, []
-    for name in datasets(results, dataset):
+    packed = archives(results)
+    places = sources(results, dataset)
+    for name, place in places.items():
+        if place != results:
+            tell(f"reading {packed[name]}, which takes half a minute or so the first time")
         try:
-            frames[name] = leaderboard.build(results, name, synthetic)[0]
+            frames[name] = leaderboard.build(place, name, synthetic)[0]
         except InputError as error:
             failures.append(error)
     if not frames:
         raise failures[0]
     folder = ReportFolder(out)
-    panels = [_panel(folder, results, frame, published, synthetic) for frame in frames.values()]
+    panels = [
+        _panel(folder, Source(results, places[name], packed.get(name)), frame, published, synthetic)
+        for name, frame in sorted(frames.items(), key=lambda item: item[1].attrs["exact"])
+    ]
     if dataset is None:
         waiting = [name for name in published.names(list(frames)) if name not in frames]
-        panels += [_head(name, compare(published.about(name), None)) for name in waiting]
+        panels += [_waiting(name, compare(published.about(name), None)) for name in waiting]
     for asset in sorted(STATIC.iterdir()):
         folder.file(f"assets/{asset.name}", asset)
     folder.file("assets/plotly.min.js", Path(str(files("plotly").joinpath(PLOTLY))))
@@ -72,32 +90,66 @@ def write_report(
     return index, [str(error) for error in failures]
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a data set's runs are.
+
+    Attributes:
+        results: the results folder that the report is about.
+        place: what the runs are read from: the same, or where their archive is unpacked.
+        archive: the archive of the data set, if there is one.
+    """
+
+    results: Path
+    place: Path
+    archive: Path | None
+
+    @property
+    def note(self) -> dict[str, str]:
+        """What a reader must know of the archive: "words", and what to type, "command"; empty where there is none."""
+        if self.archive is None:
+            return {}
+        runs, archive = (shlex.quote(str(path)) for path in (self.results / layout.RUNS, self.archive))
+        unpack = f"mkdir -p {runs} && tar xJf {archive} -C {runs}"
+        if self.place == self.results:
+            return {"words": f"{self.archive} holds further runs. To see them here, too:", "command": unpack}
+        words = f"Read from {self.archive}, which holds every run's rows and record but no pictures."
+        return {"words": words, "command": ""}
+
+
 def _head(dataset: str, comparison: pd.DataFrame) -> dict[str, Any]:
     """What the page shows of any data set, run or not: its name, a plain one, and what papers claim."""
     panel = {"dataset": dataset, "key": safe_name(dataset), "claims": claims(comparison)}
-    return panel | {"synthetic": False, "warnings": [], "headings": [], "tasks": [], "cards": {}}
+    return panel | {"synthetic": False, "warnings": [], "headings": [], "tasks": [], "cards": {}, "methods": []}
+
+
+def _waiting(dataset: str, comparison: pd.DataFrame) -> dict[str, Any]:
+    """What the page shows of a data set on which nothing has been run."""
+    return _head(dataset, comparison) | {"to_run": to_run(dataset, comparison)}
 
 
 def _panel(
-    folder: ReportFolder, results: Path, frame: pd.DataFrame, published: Published, synthetic: bool
+    folder: ReportFolder, source: Source, frame: pd.DataFrame, published: Published, synthetic: bool
 ) -> dict[str, Any]:
     """Write one data set's files into the report.
 
     Returns:
-        What the page shows of it, beside `_head`: what a reader must know about its numbers, one table per problem,
-        the largest number of images of any run, and the leaderboard as a file.
+        What the page shows of it, beside `_head`: what a reader must know about its numbers, the verdict, one table per
+        problem, the largest number of images of any run, a card per method, and the leaderboard as a file.
     """
     dataset, cards = frame.attrs["dataset"], frame.attrs["cards"]
-    runs = {(run.task, run.method, run.name): run for run in select_runs(results, dataset, synthetic)[0]}
+    runs = {(run.task, run.method, run.name): run for run in select_runs(source.place, dataset, synthetic)[0]}
     comparison = compare(published.about(dataset), frame)
+    found = None if frame.attrs["exact"] else verdict.compared(source.place, dataset, synthetic)
     panel = _head(dataset, comparison)
     data = f"data/{panel['key']}"
-    for block in blocks(frame):
+    judged = [(block, verdict.judge(block, found)) for block in blocks(frame)]
+    for block, own in judged:
         places = block.rows[["task", "method", "run"]].itertuples(index=False, name=None)
         here = list(each(runs[place] for place in places))
         bases = list(map(run_folder, here))
         for run, base in zip(here, bases, strict=True):
-            _put(folder, f"{base}provenance.js", "run", base, provenance.bring(folder, run))
+            _put(folder, f"{base}provenance.js", "run", base, provenance.bring(folder, run, source.results))
         key = safe_name(f"{block.task}-{block.noise_std}" + (f"-{block.problem}" if block.difference else ""))
         script = f"{data}/{key}.js"
         if pictures := browse(folder, here, block.labels):
@@ -109,7 +161,8 @@ def _panel(
                 "title": block.title,
                 "noise": f"{block.noise_std:g}",
                 "notes": block.notes,
-                "rows": rows(block, cards, bases, comparison),
+                "verdict": verdict.line(block, own, cards),
+                "rows": rows(block, cards, bases, comparison, own),
                 "data": script if pictures else "",
             }
         )
@@ -119,6 +172,12 @@ def _panel(
         "notes": [note for note in notes(frame) if note != SYNTHETIC],
         "warnings": frame.attrs["warnings"],
         "cards": cards,
+        "strip": verdict.strip(judged, found, cards),
+        "board": verdict.board(judged, found, cards),
+        "unit": found.unit if found else "",
+        "methods": method_cards(cards, runs.values()),
+        "made": provenance.summary(list(runs.values())),
+        "source": source.note,
         "images": int(frame["n"].max()),
         "csv": f"{data}/{layout.LEADERBOARD}",
     }
@@ -146,7 +205,11 @@ def _page(panels: Sequence[dict[str, Any]]) -> str:
         lstrip_blocks=True,
     )
     cards = {name: card for panel in panels for name, card in panel["cards"].items()}
-    marks = {name: mark(card) for name, card in sorted(cards.items(), key=lambda item: item[1].place)}
+    lines = {card["name"]: in_a_line(card) for panel in panels for card in panel["methods"]}
+    marks = {
+        name: mark(card) | {"title": card.title, "tip": lines[name]}
+        for name, card in sorted(cards.items(), key=lambda item: item[1].place)
+    }
     index = {
         "methods": {name: {"place": place, **one} for place, (name, one) in enumerate(marks.items())},
         "panels": {
@@ -158,4 +221,4 @@ def _page(panels: Sequence[dict[str, Any]]) -> str:
         },
     }
     template = environment.get_template("index.html.j2")
-    return template.render(panels=panels, marks=marks, index=index, about=ABOUT, synthetic=SYNTHETIC)
+    return template.render(panels=panels, marks=marks, index=index, about=ABOUT, synthetic=SYNTHETIC, terms=TERMS)

@@ -10,6 +10,8 @@ vml.browser = (panel, table) => {
   let cell = null; // the data of the problem in sight
   let order = [];
   let current = 0; // place of the image in sight
+  const state = vml.address.of(panel.dataset.panel);
+  let usual = {}; // what is chosen where the address says nothing
 
   const series = () => [...cell.given, ...cell.restored];
   const score = () => cell.scores.find((one) => one.name === choice("score").value);
@@ -46,7 +48,7 @@ vml.browser = (panel, table) => {
     const id = cell.ids[place];
     for (const side of ["left", "right"]) {
       const one = series()[+choice(side).value];
-      viewer.show(side, source(one, place), one.label, note(one, place), why(one, place));
+      viewer.show(side, source(one, place), one.title, note(one, place), why(one, place));
     }
     root.querySelector(".which").textContent = `${order.indexOf(place) + 1} of ${cell.ids.length}`;
     root.querySelector(".image-name").textContent = id;
@@ -57,6 +59,31 @@ vml.browser = (panel, table) => {
       if (on) strip.scrollLeft = button.offsetLeft - strip.offsetLeft - strip.clientWidth / 2 + 30;
     }
     showScores(place);
+    showGrid(place);
+    remember();
+  }
+
+  /** Write into the address what is otherwise than usual. */
+  function remember() {
+    const now = {
+      task: choice("task").value, score: choice("score").value, order: choice("order").value, image: cell.ids[current],
+      ...Object.fromEntries(["left", "right"].map((side) => [side, series()[+choice(side).value].label])),
+    };
+    for (const [key, value] of Object.entries(now)) state.set(`images.${key}`, value === usual[key] ? null : value);
+  }
+
+  /** One image as it is, as it was measured, and under every method. */
+  function showGrid(place) {
+    const tiles = series().map((one, i) => {
+      if (one.method && !table.methods().has(one.method)) return null;
+      return element("figure", {},
+        element("button", { type: "button", "aria-pressed": String(choice("right").value === String(i)), onclick: () => {
+          choice("right").value = String(i);
+          choose();
+        } }, thumbnail(source(one, place), `${one.title}: ${cell.ids[place]}`)),
+        element("figcaption", {}, one.method ? dot(one) : "", element("b", {}, one.title), element("span", {}, note(one, place))));
+    });
+    root.querySelector(".grid").replaceChildren(...tiles.filter(Boolean));
   }
 
   function showScores(place) {
@@ -70,7 +97,7 @@ vml.browser = (panel, table) => {
     const rows = cell.restored.map((one, i) => {
       const at = String(i + cell.given.length);
       const name = element("th", { scope: "row", class: "name" }, element("button", { type: "button", class: "link",
-        title: "provenance", onclick: () => vml.provenance(one.run) }, dot(one), one.label));
+        "data-tip": vml.mark(one.method).tip, onclick: () => vml.provenance(one.run) }, dot(one), one.title));
       const ok = one.status[place] === "ok";
       const cells = ok
         ? cell.scores.map((column) => {
@@ -78,7 +105,7 @@ vml.browser = (panel, table) => {
           return element("td", { class: `number${best[column.name] === +text ? " best" : ""}` }, text);
         })
         : [element("td", { colspan: cell.scores.length, class: "diverged" }, one.status[place] === "missing" ? "not run" : "diverged")];
-      const put = (side) => element("button", { type: "button", "aria-label": `${one.label} ${side}`, title: `show ${side}`,
+      const put = (side) => element("button", { type: "button", "aria-label": `${one.title} ${side}`, title: `show ${side}`,
         "aria-pressed": String(choice(side).value === at),
         onclick: () => { choice(side).value = at; choose(); } }, side === "left" ? "◧" : "◨");
       return element("tr", { hidden: !table.methods().has(one.method) }, name, ...cells,
@@ -113,7 +140,7 @@ vml.browser = (panel, table) => {
         choose(place);
         root.querySelector(".frame").scrollIntoView({ block: "center" });
         root.querySelector(".frame").focus({ preventScroll: true });
-      } }, thumbnail(source(one, place), `${one.label}, ${title}: ${cell.ids[place]}`)),
+      } }, thumbnail(source(one, place), `${one.title}, ${title}: ${cell.ids[place]}`)),
       element("figcaption", {}, element("b", {}, title), ` ${one.status[place] === "ok" ? vml.number(value(one, column.name, place), column) : ""}`));
     const lines = cell.restored.map((one, i) => {
       if (!table.methods().has(one.method)) return null;
@@ -124,8 +151,8 @@ vml.browser = (panel, table) => {
       if (good.length) {
         cards.push(card(one, at, "worst", good[0]), card(one, at, "median", good[(good.length - 1) >> 1]), card(one, at, "best", good.at(-1)));
       }
-      return element("section", { "aria-label": one.label, class: lost.length ? "lost" : null, "data-lost": lost.length },
-        element("h4", {}, dot(one), one.label), element("div", {}, ...cards));
+      return element("section", { "aria-label": one.title, class: lost.length ? "lost" : null, "data-lost": lost.length },
+        element("h4", {}, dot(one), one.title), element("div", {}, ...cards));
     }).filter(Boolean);
     lines.sort((a, b) => b.dataset.lost - a.dataset.lost);
     root.querySelector(".extremes").replaceChildren(...lines);
@@ -137,20 +164,25 @@ vml.browser = (panel, table) => {
   }
 
   function fillChoices() {
-    const kept = ["left", "right"].map((side) => choice(side).selectedOptions[0]?.textContent);
+    const kept = Object.fromEntries(["left", "right"].map((side) => [side, choice(side).selectedOptions[0]?.dataset.label]));
     for (const side of ["left", "right"]) {
-      choice(side).replaceChildren(...series().map((one, i) => element("option", { value: i }, one.label)));
+      choice(side).replaceChildren(...series().map((one, i) => element("option", { value: i, "data-label": one.label }, one.title)));
     }
-    const find = (label, otherwise) => {
-      const place = series().findIndex((one) => one.label === label);
-      return String(place < 0 ? otherwise : place);
-    };
-    choice("left").value = find(kept[0], 1);
-    choice("right").value = find(kept[1], series().length - 1);
     const name = choice("score").value;
     const scores = cell.scores.filter((column) => column.better);
     choice("score").replaceChildren(...(scores.length ? scores : cell.scores).map((column) => element("option", { value: column.name }, column.title)));
-    choice("score").value = [name, "lpips_alex", "psnr"].find((wanted) => scores.some((column) => column.name === wanted)) ?? choice("score").options[0]?.value;
+    const offered = [...choice("score").options].map((one) => one.value);
+    usual = {
+      task: choice("task").options[0].value, order: "given", image: cell.ids[0],
+      left: series()[1].label, right: series().at(-1).label,
+      score: ["lpips_alex", "psnr"].find((wanted) => offered.includes(wanted)) ?? offered[0],
+    };
+    for (const side of ["left", "right"]) {
+      const find = (label) => series().findIndex((one) => one.label === label);
+      choice(side).value = [state.get(`images.${side}`), kept[side], usual[side]].map(find).find((i) => i >= 0);
+    }
+    choice("score").value = [state.get("images.score"), name, usual.score].find((wanted) => offered.includes(wanted)) ?? "";
+    choice("order").value = state.get("images.order") ?? choice("order").value;
   }
 
   async function open() {
@@ -162,15 +194,19 @@ vml.browser = (panel, table) => {
       return;
     }
     fillChoices();
-    choose(Math.min(current, cell.ids.length - 1));
+    const wanted = cell.ids.indexOf(state.get("images.image"));
+    choose(wanted < 0 ? Math.min(current, cell.ids.length - 1) : wanted);
     showExtremes();
   }
 
   root.addEventListener("change", (event) => {
     const name = event.target.dataset.choice;
-    if (name === "task") open();
-    else if (cell && name) {
-      choose();
+    if (name === "task") {
+      state.set("images.task", choice("task").value);
+      open();
+    } else if (cell && name) {
+      showStrip();
+      showImage(name === "order" ? order[0] : current);
       if (name === "score") showExtremes();
     }
   });
@@ -185,9 +221,21 @@ vml.browser = (panel, table) => {
     showImage(order[Math.min(Math.max(order.indexOf(current) + step, 0), order.length - 1)]);
     strip.querySelector('[aria-selected="true"]').focus({ preventScroll: true });
   });
+
+  /** Put everything as the address says; what it does not say is as usual. */
+  function restore() {
+    const { options } = choice("task");
+    choice("task").value = [...options].some((one) => one.value === state.get("images.task")) ? state.get("images.task") : options[0].value;
+    choice("order").value = "given";
+    for (const name of ["left", "right", "score"]) choice(name).replaceChildren();
+    current = 0;
+    if (cell) open();
+  }
+  restore();
   vml.whenSeen(root, () => cell ?? open());
   return {
-    methodsChanged: () => { if (cell) { showScores(current); showExtremes(); } },
+    restore,
+    methodsChanged: () => { if (cell) { showScores(current); showGrid(current); showExtremes(); } },
     goTo: (key) => { choice("task").value = key; open(); root.scrollIntoView(); },
   };
 };

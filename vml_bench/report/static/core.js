@@ -86,7 +86,7 @@ const vml = (() => {
   /** A method's mark, as the leaderboard has it. */
   function dot(method, hollow) {
     const [svg, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-    const given = { class: hollow ? "dot hollow" : "dot", viewBox: "-6 -6 12 12", style: `--dot: ${mark(method).colour}`, "aria-hidden": "true" };
+    const given = { class: hollow ? "dot hollow" : "dot", viewBox: "-6 -6 12 12", style: `--dot: ${mark(method).colour}; --fill: ${mark(method).fill}`, "aria-hidden": "true" };
     for (const [name, value] of Object.entries(given)) svg.setAttribute(name, value);
     path.setAttribute("d", mark(method).path);
     svg.append(path);
@@ -109,14 +109,9 @@ const vml = (() => {
     });
   }
 
-  /** A command, which a click selects, and a button that copies it. */
-  function command(text) {
-    const button = element("button", { type: "button", onclick: async () => {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "copied";
-    } }, "copy");
-    return element("p", { class: "command" }, element("code", {}, text), navigator.clipboard ? button : "");
-  }
+  /** A command, and a button that copies it. */
+  const command = (text) => element("p", { class: "command" }, element("code", {}, text),
+    element("button", { type: "button", "data-copy": true }, "copy"));
 
   /** Show where a run's numbers come from; the number that was asked for stands first. */
   async function provenance(base, asked = null) {
@@ -126,6 +121,7 @@ const vml = (() => {
     title.textContent = "Provenance";
     content.replaceChildren("…");
     if (!dialog.open) dialog.showModal();
+    vml.address.shown().set("run", base);
     try {
       const run = await load(`${base}provenance.js`, "run", base);
       title.textContent = run.label;
@@ -137,7 +133,7 @@ const vml = (() => {
       content.replaceChildren(
         ...(asked ? [element("p", { class: "asked" }, element("b", {}, asked.value), ` ${asked.title}`,
           element("span", {}, asked.interval))] : []),
-        ...(run.command ? [command(run.command)] : []), element("dl", {}, ...facts), element("p", { class: "files" }, ...links), ...texts);
+        ...(run.command ? [element("p", { class: "caption" }, "What made it, and goes on with it:"), command(run.command)] : []), element("dl", {}, ...facts), element("p", { class: "files" }, ...links), ...texts);
       dialog.scrollTop = 0;
     } catch (error) {
       content.replaceChildren(element("p", { class: "alarm" }, error.message));

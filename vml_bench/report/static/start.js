@@ -14,6 +14,7 @@
       parts.plot?.draw();
       parts.browser?.methodsChanged();
     });
+    parts.board = vml.board(panel);
     parts.plot = vml.plot(panel, parts.table);
     if (panel.querySelector(".part.images")) parts.browser = vml.browser(panel, parts.table);
     panel.addEventListener("click", (event) => {
@@ -23,16 +24,22 @@
   }
 
   function show() {
-    const target = document.getElementById(location.hash.slice(1));
+    const [id, said] = vml.address.read();
+    const target = document.getElementById(id);
     const shown = target?.closest("section.panel") ?? panels.find((panel) => !panel.hidden) ?? panels[0];
+    const name = shown.dataset.panel;
+    vml.address.go(target ? id : "", name, said);
     for (const panel of panels) panel.hidden = panel !== shown;
     for (const link of links) {
-      if (link.dataset.panel === shown.dataset.panel) link.setAttribute("aria-current", "page");
+      if (link.dataset.panel === name) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    if (!vml.panels[shown.dataset.panel]) begin(shown);
+    if (!vml.panels[name]) begin(shown);
+    else if (said) for (const part of Object.values(vml.panels[name])) part?.restore();
     if (target && target !== shown) target.scrollIntoView();
     else if (target) scrollTo(0, 0);
+    const run = vml.address.of(name).get("run");
+    if (run && document.querySelector(`[data-run="${CSS.escape(run)}"]`)) vml.provenance(run);
   }
 
   const dark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
@@ -52,6 +59,7 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themed);
 
   const dialog = document.querySelector("dialog.provenance");
+  dialog.addEventListener("close", () => vml.address.shown().set("run", null));
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });

@@ -4,6 +4,12 @@ vml.table = (panel, changed) => {
   const root = panel.querySelector(".part.table");
   const tasks = [...root.querySelectorAll("section.task")];
   const columns = new Map(vml.index.panels[panel.dataset.panel].columns.map((column) => [column.name, column]));
+  const state = vml.address.of(panel.dataset.panel);
+  const inputs = [...root.querySelectorAll(".filters input")];
+  const filterOf = (input) => `${input.closest("fieldset").dataset.filter}:${input.value}`;
+  const one = root.querySelector('[data-choice="metric"]');
+  const intervals = root.querySelector('[data-show="intervals"]');
+  const begun = tasks.map((task) => [...task.querySelectorAll("tbody tr")]);
   let sorted = { by: null, ascending: true };
 
   const chosen = (name) => new Set([...root.querySelectorAll(`[data-filter="${name}"] input:checked`)].map((i) => i.value));
@@ -30,7 +36,12 @@ vml.table = (panel, changed) => {
 
   function filter() {
     const [shownTasks, methods, shown] = ["task", "method", "column"].map(chosen);
-    for (const cell of root.querySelectorAll("[data-column]")) cell.hidden = !shown.has(cell.dataset.column);
+    for (const cell of root.querySelectorAll("[data-column]")) {
+      cell.hidden = !shown.has(cell.dataset.column) && cell.dataset.column !== one.value;
+      cell.classList.toggle("chosen", cell.dataset.column === one.value);
+      cell.classList.toggle("extra", !shown.has(cell.dataset.column));
+    }
+    state.set("toggled", ...inputs.filter((input) => input.checked !== input.defaultChecked).map(filterOf));
     let count = 0;
     for (const task of tasks) {
       let here = 0;
@@ -58,16 +69,22 @@ vml.table = (panel, changed) => {
 
   function sort(by) {
     const first = by === "method" || (columns.get(by)?.better ?? -1) < 0 || columns.get(by)?.better === 0;
-    sorted = { by, ascending: sorted.by === by ? !sorted.ascending : first };
-    const sign = sorted.ascending ? 1 : -1;
+    order(by, sorted.by === by ? !sorted.ascending : first);
+    state.set("sort", (sorted.ascending ? "" : "-") + by);
+  }
+
+  /** Put the rows of every table in order; without a column as they began. */
+  function order(by, ascending) {
+    sorted = { by, ascending };
+    const sign = ascending ? 1 : -1;
     for (const head of root.querySelectorAll("th[data-sort]")) {
-      if (head.dataset.sort === by) head.setAttribute("aria-sort", sorted.ascending ? "ascending" : "descending");
+      if (head.dataset.sort === by) head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
       else head.removeAttribute("aria-sort");
     }
-    for (const body of root.querySelectorAll("tbody")) {
-      const rows = [...body.rows].map((row) => [key(row, by), row]);
-      rows.sort(([a], [b]) => (a === null || b === null ? (a === null) - (b === null) : sign * (a - b || 0)));
-      body.append(...rows.map(([, row]) => row));
+    for (const [i, task] of tasks.entries()) {
+      const rows = begun[i].map((row) => [by && key(row, by), row]);
+      if (by) rows.sort(([a], [b]) => (a === null || b === null ? (a === null) - (b === null) : sign * (a - b || 0)));
+      task.querySelector("tbody").append(...rows.map(([, row]) => row));
     }
   }
 
@@ -89,14 +106,32 @@ vml.table = (panel, changed) => {
     return vml.provenance(link.dataset.run, column && { value, title: column.title, interval });
   });
   root.querySelector(".filters").addEventListener("change", filter);
-  root.querySelector('[data-show="intervals"]').addEventListener("change", (event) =>
-    root.classList.toggle("with-intervals", event.target.checked));
+  intervals.addEventListener("change", () => {
+    root.classList.toggle("with-intervals", intervals.checked);
+    state.set("intervals", intervals.checked || null);
+  });
+  one.value = ["lpips_alex", "psnr", "map_gap"].find((name) => columns.get(name)?.shown) ?? one.value;
+  const choose = vml.address.choices(root, "table", state);
+  one.addEventListener("change", filter);
   for (const task of tasks) {
     for (const link of task.querySelectorAll("td a[data-run]")) link.tabIndex = -1;
     vml.arrows(task, () => [...task.querySelectorAll("tbody tr:not([hidden])")].map((row) =>
       [...row.querySelectorAll("a[data-run]")].filter((link) => link.offsetParent)));
   }
   if (matchMedia("(max-width: 700px)").matches) root.querySelector(".filters").open = false;
-  filter();
-  return { methods: () => chosen("method"), filter };
+
+  /** Put everything as the address says. */
+  function restore() {
+    const toggled = new Set(state.all("toggled"));
+    for (const input of inputs) input.checked = input.defaultChecked !== toggled.has(filterOf(input));
+    intervals.checked = state.get("intervals") !== null;
+    root.classList.toggle("with-intervals", intervals.checked);
+    choose();
+    const by = state.get("sort")?.replace(/^-/, "") ?? null;
+    const known = by && root.querySelector(`th[data-sort="${CSS.escape(by)}"]`);
+    if (known || sorted.by) order(known ? by : null, !state.get("sort")?.startsWith("-"));
+    filter();
+  }
+  restore();
+  return { methods: () => chosen("method"), restore };
 };
