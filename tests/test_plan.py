@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from vml_bench.analysis.published import read_published
 from vml_bench.errors import InputError
@@ -8,16 +9,19 @@ from vml_bench.operators import Denoise
 from vml_bench.plan import (
     calibrate,
     claims_of,
-    count,
     format_claims,
     format_devices,
     format_plan,
-    images_of,
     on_devices,
     plan,
     spread,
 )
+from vml_bench.priors.networks import published_names
+from vml_bench.priors.synthetic import checkpoint_format
+from vml_bench.priors.unet import load_edm_prior
+from vml_bench.priors.vp import VPPrior
 from vml_bench.runner.compute import Compute, ComputedPrior
+from vml_bench.runner.cost import count, images_of, stated_prior
 from vml_bench.runner.device import choose_device
 from vml_bench.runner.resources import build
 from vml_bench.runner.run import run_cell
@@ -66,14 +70,53 @@ def test_a_plan_multiplies_one_calibration_and_computes_no_cell(cell_config, tmp
 
     monkeypatch.setattr("vml_bench.plan.calibrate", counted)
     cells = [cell_config("task=sr4", "method=published/ddrm", "runner.limit=5", f"seed={seed}") for seed in (0, 1)]
-    frame = plan(cells)
+    frame = plan(cells, measure=True)
     assert len(calibrations) <= 1
     expected = 5 * 20 * frame.forward_seconds / 3600
     assert (frame.hours - expected).abs().max() < 1e-12
     assert frame.attrs["missing"] == []
     assert "2 cells · 10 restorations · 200 network evaluations, 0 of them with" in format_plan(frame)
     assert "on 1 / 8 / 64 devices like this one: " in format_plan(frame)
+    assert "(measured here)" in format_plan(frame)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_estimate_builds_no_network_and_says_what_a_measurement_adds(cell_config, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr("vml_bench.plan.prior_or_stand_in", refuse)
+    config = cell_config("task=sr4", "method=dps", "method.sampler.schedule.levels=5", "runner.limit=4")
+    config.runner.device = "cpu"
+    frame = plan([config])
+    assert (frame.nfe[0], frame.vjp[0]) == (5, 5)
+    assert frame.with_vjp_seconds[0] == 2 * frame.forward_seconds[0] > 0
+    assert frame.hours[0] * 3600 == pytest.approx(4 * 5 * frame.with_vjp_seconds[0])
+    assert f"estimated: {config.prior.cost.gflop} GFLOP a pass" in format_plan(frame)
+    assert "--measure times one here" in format_plan(frame)
+
+
+NETWORKS = [
+    "photos64",
+    "ffhq256",
+    *(pytest.param(n, marks=pytest.mark.slow) for n in published_names() if n != "ffhq256"),
+]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_a_configuration_states_of_its_network_holds(cell_config, name):
+    stated, _ = stated_prior(cell_config(f"prior={name}"))
+    if name == "photos64":
+        prior = load_edm_prior().to("meta")
+    else:
+        network = checkpoint_format(name).network
+        prior = VPPrior(network, (3, network.config.sample_size, network.config.sample_size))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        prior(torch.zeros(1, *prior.image_shape, device="meta"), 1.0)
+    assert stated.gflop == pytest.approx(counter.get_total_flops() / 1e9, rel=1e-3)
+    assert stated.image_shape == prior.image_shape
+    assert stated.learned_variance == getattr(prior, "learned_variance", False)
+    assert (stated.sigma_min, stated.sigma_max) == pytest.approx((prior.sigma_min, prior.sigma_max), rel=1e-3)
 
 
 def test_missing_images_are_counted_as_asked_for_or_refused(cell_config, tmp_path):

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import pytest
 
-from vml_bench.text import aligned, bounds, escape_markdown, escape_terminal, markdown, number, write_files
+from vml_bench.text import (
+    aligned,
+    bounds,
+    escape_markdown,
+    escape_terminal,
+    folded,
+    markdown,
+    never_fail,
+    number,
+    write_files,
+)
 
 
 def test_a_table_is_aligned_and_steers_no_terminal():
@@ -57,3 +68,47 @@ def test_files_are_written_into_a_new_folder(tmp_path):
     paths = write_files(tmp_path / "new", {"a.csv": "x\n", "b.md": "σ\n"})
     assert [path.read_text(encoding="utf-8") for path in paths] == ["x\n", "σ\n"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.csv", "b.md"]
+
+
+def test_columns_that_do_not_fit_the_terminal_go_below_with_their_key(monkeypatch):
+    rows = [["method", "PSNR", "LPIPS"], ["ddrm", "2" * 18, "3" * 20], ["dps", "4", "5"]]
+    assert len(aligned(rows)) == 3
+    monkeypatch.setenv("COLUMNS", "40")
+    assert aligned(rows, left=[0]) == [
+        "method                PSNR",
+        "ddrm    222222222222222222",
+        "dps                      4",
+        "",
+        "method                 LPIPS",
+        "ddrm    33333333333333333333",
+        "dps                        5",
+    ]
+
+
+def test_a_column_that_is_too_wide_alone_is_folded_between_words(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert aligned([["a", "one two three four five six seven eight /a/path"], ["b", "x"]], indent=2) == [
+        "  a  one two three four five six seven",
+        "     eight /a/path",
+        "  b  x",
+    ]
+
+
+def test_a_long_line_is_folded_where_the_terminal_says_how_wide_it_is(monkeypatch):
+    line = "note: one two three four five six seven eight nine ten"
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert folded(line) == line
+    monkeypatch.setenv("COLUMNS", "40")
+    assert folded(line) == "note: one two three four five six seven\n  eight nine ten"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("ascii", "sigma_y = 0 x -1 - Pi ? ... 2 >="), ("cp1252", "sigma_y = 0 × -1 · Pi ? … ² >=")],
+)
+def test_signs_that_an_encoding_has_not_are_spelt(encoding, printed):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding)
+    never_fail(stream)
+    print("σ_y = 0 × −1 · Π 像 … ² ≥", end="", file=stream, flush=True)
+    assert raw.getvalue().decode(encoding) == printed

@@ -140,6 +140,19 @@ def canonical(value: Any, hint: Any = Any) -> Any:
     return getattr(value, "__name__", None) or (str(value) if isinstance(value, torch.dtype) else type(value).__name__)
 
 
+def with_source(form: Form, source: str | None) -> Form:
+    """The form of a method; where it has no module that could be named, the sha256 of its source counts, too.
+
+    Args:
+        form: from `form_of` its sampler.
+        source: the text of its class; None for one that can be imported.
+    """
+    if source is None:
+        return form
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    return {name: {**values, "source": {CONTENT: digest}} for name, values in form.items()}
+
+
 def flat(form: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A form's values by dotted key, classes by the key of what they stand at: {"schedule": "EDMSchedule", …}."""
     found: dict[str, Any] = {}

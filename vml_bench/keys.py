@@ -14,10 +14,10 @@ RUNNER = ("batch_size", "limit", "shard", "device", "threads", "results_dir")
 KEYS = {
     "": ("seed", "compute", "runner", "prior", "dataset", "task", "method", "metrics", "tracker"),
     "runner": RUNNER,
-    "prior": ("name", "cite", "model", "synthetic"),
+    "prior": ("name", "cite", "cost", "model", "synthetic"),
     "dataset": ("name", "cite", "wants", "images"),
     "task": ("name", "noise_std", "operator"),
-    "method": ("name", "about", "tasks", "sampler"),
+    "method": ("name", "about", "tasks", "source", "sampler"),
 }
 """What the harness itself reads of each group; what else stands there must be referred to by something."""
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)(?=[$}])")

@@ -1,7 +1,9 @@
-"""What a sweep will cost before any of it is spent: evaluations counted exactly, time from one network pass.
+"""What a sweep will cost before any of it is spent: evaluations counted exactly, their time estimated or measured.
 
-A method's evaluations are counted by running it, with a trivial denoiser in the network's place. The
-network is timed once forward and once with the Jacobian product, on the device that the sweep would use.
+Evaluations are counted by running each method with a trivial denoiser (`vml_bench.runner.cost`). Their time is an
+estimate: the operations of a pass, as the prior's configuration states them, over what a device of this kind does in a
+second. Measured, the network is timed once forward and once with the Jacobian product, on the device that the sweep
+would use; so it is, too, where a configuration states no operations.
 What the planned cells say about published numbers, and what each of those costs, comes from results/published.yaml.
 """
 
@@ -9,32 +11,31 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
-from vml_bench.analysis.published import Claim, Published, read_published
-from vml_bench.contract import ImageSet, Prior, needs_prior
+from vml_bench.configuration import published_file
+from vml_bench.contract import Prior
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
-from vml_bench.noise import ImageNoise
-from vml_bench.priors.base import sigma_column
 from vml_bench.priors.networks import published_names
-from vml_bench.priors.synthetic import synthetic_prior
-from vml_bench.runner.compute import Compute, ComputedPrior, NoPrior
+from vml_bench.runner.compute import Compute, ComputedPrior, NoPrior, given_plainly
+from vml_bench.runner.cost import StatedPrior, asks_prior, image_set, images_of, passes, stated_prior
 from vml_bench.runner.device import choose_device
 from vml_bench.runner.progress import clock
-from vml_bench.runner.resources import build, build_operator, shared
-from vml_bench.runner.shard import shard_of
+from vml_bench.runner.resources import build, shared
 from vml_bench.runner.validation import validate
 from vml_bench.text import aligned
+
+if TYPE_CHECKING:  # what a plan of unpublished cells does without
+    from vml_bench.analysis.published import Claim, Published
 
 PNG_SHARE = 0.52
 """Size of a PNG over that of its raw pixels at 256×256: mean 0.53 of ten FFHQ images, 0.51 of ten of ImageNet's."""
@@ -43,33 +44,15 @@ ROW_BYTES = 16_000
 EXACT_ROW_BYTES = 125
 """Bytes per image where the posterior is exact, beside its numbers in double precision: no picture is kept."""
 
-COUNTED_SIDE = 64
-"""Most pixels a side of the images that evaluations are counted on: methods ask no more often for larger ones."""
+CORE = 80.0
+"""GFLOP/s of a processor's core, in whatever precision: with the photos64 network 130 were measured on an AMD EPYC's
+(results/performance), 42 on an older one without AVX-512."""
+CARDS = {"H100": (67_000, 989_000), "H200": (67_000, 989_000), "A100": (19_500, 312_000)}
+"""GFLOP/s of NVIDIA's cards by their data sheets, in float32 and in half precision."""
+SHARE = 0.4
+"""What networks are taken to reach of a card's peak."""
 DEVICES = (1, 8, 64)
 """Numbers of equal devices that a plan gives the time for."""
-
-
-class StandardNormal:
-    """The prior N(0, I), D(x, σ) = x / (1 + σ²), with the noise range of another prior: costs nothing.
-
-    Args:
-        prior: whose range it takes, and whose learned variance, if any, it makes up.
-        image_shape: (C, H, W) of its images.
-    """
-
-    def __init__(self, prior: Prior, image_shape: tuple[int, int, int]) -> None:
-        self.sigma_min = prior.sigma_min
-        self.sigma_max = prior.sigma_max
-        self.learned_variance = getattr(prior, "learned_variance", False)
-        self.image_shape = image_shape
-
-    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """D(x, σ)."""
-        return x / (1 + sigma_column(sigma, x).square())
-
-    def with_variance(self, x: Tensor, sigma: float | Tensor) -> tuple[Tensor, Tensor]:
-        """D(x, σ), and the smaller variance of DDPM everywhere."""
-        return self(x, sigma), -torch.ones_like(x)
 
 
 class Pass(NamedTuple):
@@ -79,28 +62,25 @@ class Pass(NamedTuple):
     with_vjp: float = 0.0
 
 
-def count(config: DictConfig, prior: Prior) -> tuple[int, int]:
-    """(NFE, VJP) per image of a cell's method on its task, counted by running it on `StandardNormal`.
+def rate(device: torch.device, compute: Compute) -> float | None:
+    """GFLOP/s that a network is taken to reach on a device; None for one of which nothing is known."""
+    if device.type == "cpu":
+        return CORE * torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    peaks = [peaks for card, peaks in CARDS.items() if card in name]
+    return SHARE * peaks[0][compute.dtype in ("bfloat16", "float16")] if peaks else None
 
-    The images are of `COUNTED_SIDE` pixels a side at most, or of their own size if the operator cannot have smaller.
-    """
-    channels, *sides = prior.image_shape
-    shape = (channels, *(min(side, COUNTED_SIDE) for side in sides))
-    try:
-        operator = build_operator(config.task.operator, shape, torch.float32)
-    except InputError:
-        shape = prior.image_shape
-        operator = build_operator(config.task.operator, shape, torch.float32)
-    operator = operator.for_images(["plan"], config.seed)
-    denoiser, noise = Denoiser(StandardNormal(prior, shape)), ImageNoise(config.seed, ["plan"], "plan")
-    black, noise_std = torch.zeros(1, *shape), float(config.task.noise_std)
-    y = operator.measure(black, noise_std, noise.randn_like(operator.forward(black)))
-    build(config.method.sampler, "method").restore(y, operator, noise_std, denoiser, noise)
-    return denoiser.nfe, denoiser.vjps
+
+def estimate(prior: StatedPrior, per_second: float) -> Pass:
+    """Time of a pass by its operations; a Jacobian product takes as many again (2.0 by torch's FlopCounterMode)."""
+    seconds = prior.gflop / per_second
+    return Pass(seconds, 2 * seconds)
 
 
 def timed(work: Callable[[], object]) -> float:
     """Seconds of the fastest call of those that fit in a second, one at least, after some that warm up."""
+    from torch.utils.benchmark import Timer
+
     timer = Timer("work()", globals={"work": work}, num_threads=torch.get_num_threads())
     return min(timer.blocked_autorange(min_run_time=1).times)
 
@@ -119,41 +99,16 @@ def calibrate(prior: Prior, batch_size: int, device: torch.device) -> Pass:
 
 def prior_or_stand_in(config: DictConfig, device: torch.device) -> tuple[ComputedPrior, bool]:
     """The cell's prior, or its network with arbitrary weights where its own are missing; and whether they are."""
-    compute = Compute(**config.compute)
+    compute = Compute(**given_plainly(config.compute))
     try:
         prior, missing = build(config.prior.model, "prior"), False
     except InputError:
         if config.prior.checkpoint or config.prior.name not in published_names():
             raise
+        from vml_bench.priors.synthetic import synthetic_prior
+
         prior, missing = synthetic_prior(config.prior.name), True
     return ComputedPrior(prior.to(device), compute, device), missing
-
-
-def image_set(config: DictConfig) -> ImageSet:
-    """The images of a cell's data set, opened once per process.
-
-    Raises:
-        InputError: they are missing here.
-    """
-    return shared("images to count", lambda: build(config.dataset.images, "dataset"), config.dataset.images)
-
-
-def images_of(config: DictConfig) -> tuple[int, bool]:
-    """Number of images of a cell or its shard, and whether they are missing here and the number is the one asked for.
-
-    Raises:
-        InputError: the images are missing and the configuration does not say how many there should be.
-    """
-    limit, shard = config.runner.limit, config.runner.shard
-    try:
-        ids = image_set(config).ids[:limit]
-    except InputError as error:
-        asked = [n for n in (limit, config.dataset.get("first")) if n]
-        if not asked:
-            problem, remedy = f"{error.problem}, so they cannot be counted", f"{error.remedy}, or set runner.limit"
-            raise InputError(problem, remedy) from error
-        return len(shard_of([""] * min(asked), shard)), True
-    return len(shard_of(ids, shard)), False
 
 
 def shape_of(config: DictConfig) -> tuple[int, int, int]:
@@ -161,7 +116,8 @@ def shape_of(config: DictConfig) -> tuple[int, int, int]:
     try:
         return tuple(image_set(config).image_shape)
     except InputError:
-        return tuple(prior_or_stand_in(config, torch.device("cpu"))[0].image_shape)
+        stated, _ = stated_prior(config)
+        return tuple((stated or prior_or_stand_in(config, torch.device("cpu"))[0]).image_shape)
 
 
 def kept_bytes(config: DictConfig, prior: Prior) -> float:
@@ -172,11 +128,38 @@ def kept_bytes(config: DictConfig, prior: Prior) -> float:
     return pixels * PNG_SHARE + ROW_BYTES
 
 
-def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
+def pass_of(config: DictConfig, measure: bool) -> tuple[Prior, Pass, bool, str]:
+    """A cell's prior or what its configuration states of it, a pass of it, and what is known of both.
+
+    Args:
+        config: of a cell whose method asks a prior.
+        measure: whether the pass is to be timed; it is, too, where its operations or the device's rate are unknown.
+
+    Returns:
+        The prior, its pass, whether its weights are missing here, and how long a pass takes in words, as of which
+        device and how it was found.
+    """
+    device, compute = choose_device(config.runner.device), Compute(**given_plainly(config.compute))
+    stated, missing = stated_prior(config)
+    if stated and not measure and (per_second := rate(device, compute)):
+        how = f"estimated: {stated.gflop:,.4g} GFLOP a pass at {per_second:,.0f} GFLOP/s"
+        return stated, estimate(stated, per_second), missing, f"{device} ({how})"
+    batch_size = config.runner.batch_size if device.type == "cuda" else 1
+    same = (config.prior, config.compute, device)
+    prior, missing = shared("prior to time", partial(prior_or_stand_in, config, device), *same)
+    cost = shared(f"pass at {batch_size}", partial(calibrate, prior, batch_size, device), *same)
+    return prior, cost, missing, f"{device} (measured here)"
+
+
+def plan(cells: Iterable[DictConfig], measure: bool = False) -> pd.DataFrame:
     """Cost of each cell: one row per cell, in order.
 
     Cells that share a prior and `compute` share one calibration: at the runner's batch size on a GPU, at one
     image elsewhere. `frame.attrs["missing"]` names what stood in for something that is not here.
+
+    Args:
+        cells: their configurations.
+        measure: whether a pass of each network is timed here, not estimated.
 
     Returns:
         Columns dataset, task, noise_std, method, images, nfe, vjp (per image), hours, gigabytes (10⁹ bytes).
@@ -187,20 +170,18 @@ def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
     rows, missing = [], {}
     for config in cells:
         validate(config)
-        device = choose_device(config.runner.device)
-        batch_size = config.runner.batch_size if device.type == "cuda" else 1
-        same = (config.prior, config.compute, device)
         images, absent = images_of(config)
-        if needs_prior(get_class(config.method.sampler._target_)):
-            prior, stand_in = shared("prior to time", partial(prior_or_stand_in, config, device), *same)
-            cost = shared(f"pass at {batch_size}", partial(calibrate, prior, batch_size, device), *same)
+        if asks_prior(config):
+            same = (config.prior, config.compute, config.runner)
+            prior, cost, stand_in, how = shared("pass", partial(pass_of, config, measure), *same)
+            nfe, vjp = passes(config, prior)
         else:
-            prior, cost, stand_in = NoPrior(shape_of(config)), Pass(), False
+            prior, cost, stand_in, how = NoPrior(shape_of(config)), Pass(), False, ""
+            nfe, vjp = 0, 0
         if stand_in:
-            missing[f"the weights of {config.prior.name}: arbitrary ones were timed in their place"] = None
+            missing[f"the weights of {config.prior.name}"] = None
         if absent:
             missing[f"the images of {config.dataset.name}: their number is the one asked for"] = None
-        nfe, vjp = count(config, prior)
         seconds = images * ((nfe - vjp) * cost.forward + vjp * cost.with_vjp)
         rows.append(
             {
@@ -215,7 +196,7 @@ def plan(cells: Sequence[DictConfig]) -> pd.DataFrame:
                 "gigabytes": images * kept_bytes(config, prior) / 1e9,
                 "forward_seconds": cost.forward,
                 "with_vjp_seconds": cost.with_vjp,
-                "device": str(device),
+                "how": how,
             }
         )
     frame = pd.DataFrame(rows)
@@ -325,28 +306,57 @@ def format_claims(costs: pd.DataFrame) -> str:
         table = rows[["task", "metric", "by", "numbers", "cells", "evaluations"]].astype(str)
         table["evaluations"] = [f"{number:,}" for number in rows.evaluations]
         table["time"] = [clock(hours * 3600) for hours in rows.hours]
-        lines = aligned([list(table), *table.to_numpy().tolist()], left=[0, 1, 2])
-        parts.append("\n".join([f"to measure what is published in {paper}:", *(f"    {line}" for line in lines)]))
+        lines = aligned([list(table), *table.to_numpy().tolist()], left=[0, 1, 2], indent=4)
+        parts.append("\n".join([f"to measure what is published in {paper}:", *lines]))
     return "\n\n".join(parts)
 
 
+def format_pass(frame: pd.DataFrame) -> str:
+    """What a pass of the slowest network takes and how that is known; empty where no cell has a network."""
+    slowest = frame.loc[frame.forward_seconds.idxmax()]
+    if not slowest.how:
+        return ""
+    line = f"a pass of one image on {slowest.how}: {slowest.forward_seconds:.3g} s forward, "
+    line += f"{slowest.with_vjp_seconds:.3g} s with Jacobian product"
+    if slowest.how.endswith("(measured here)"):
+        return f"{line}; data, metrics and saving come on top"
+    return f"{line}. --measure times one here instead: it loads the network, and takes as long as a few passes"
+
+
+def format_cells(frame: pd.DataFrame) -> str:
+    """A plan's cells as a table; what they have in common stands above it."""
+    table = frame[["dataset", "task", "noise_std", "method"]].rename(columns={"noise_std": "σ_y"}).astype(str)
+    table["σ_y"] = [f"{noise_std:g}" for noise_std in frame.noise_std]
+    shared = [name for name in table if len(frame) > 1 and table[name].nunique() == 1]
+    about = table.drop(columns=shared)
+    cost = frame[["images", "nfe", "vjp"]].astype(str).assign(time=[clock(hours * 3600) for hours in frame.hours])
+    rows = [[*about, *cost], *map(list, about.join(cost).itertuples(index=False))]
+    words = [i for i, name in enumerate(about) if name != "σ_y"]
+    above = [f"all: {', '.join(f'{name} {table[name].iloc[0]}' for name in shared)}"] if shared else []
+    return "\n".join([*above, *aligned(rows, left=words, keys=max(len(about.columns), 1))])
+
+
 def format_plan(frame: pd.DataFrame) -> str:
-    """A plan as text: cells, totals, times, calibration, what was missing, and the cost of each published number."""
-    first = frame.loc[frame.forward_seconds.idxmax()]
-    table = frame[["dataset", "task", "noise_std", "method", "images", "nfe", "vjp"]].astype(str)
-    table["time"] = [clock(hours * 3600) for hours in frame.hours]
+    """A plan as text: cells, totals, times, what a pass takes, what was missing, and what published numbers cost."""
     evaluations, products = (frame.images * frame.nfe).sum(), (frame.images * frame.vjp).sum()
-    return "\n".join(
-        [
-            *aligned([list(table), *table.to_numpy().tolist()], left=[0, 1, 3]),
-            "",
-            f"{len(frame)} cells · {frame.images.sum():,} restorations · {evaluations:,} network evaluations, "
-            f"{products:,} of them with a Jacobian product",
-            f"about {clock(frame.hours.sum() * 3600)} of network time and {frame.gigabytes.sum():.2f} GB on disk",
-            format_devices(frame),
-            f"one image through the network on {first.device}: {first.forward_seconds:.3g} s forward, "
-            f"{first.with_vjp_seconds:.3g} s with Jacobian product; data, metrics and saving come on top",
-            *(f"missing here: {what}" for what in frame.attrs["missing"]),
-            *(["", claims] if (claims := format_claims(claims_of(frame, read_published()))) else []),
-        ]
-    )
+    prose = [
+        f"{len(frame)} cells · {frame.images.sum():,} restorations · {evaluations:,} network evaluations, "
+        f"{products:,} of them with a Jacobian product",
+        f"about {clock(frame.hours.sum() * 3600)} of network time and {frame.gigabytes.sum():.2f} GB on disk",
+        format_devices(frame),
+        format_pass(frame),
+        *(f"missing here: {what}" for what in frame.attrs["missing"]),
+    ]
+    parts = [format_cells(frame)]
+    parts += ["\n".join(line for line in prose if line), claims_text(frame)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def claims_text(frame: pd.DataFrame) -> str:
+    """What the published numbers that a plan's cells measure cost, as text; empty where there are none."""
+    names = published_file().read_text(encoding="utf-8")
+    if not any(name in names for name in frame.dataset.unique()):
+        return ""
+    from vml_bench.analysis.published import read_published
+
+    return format_claims(claims_of(frame, read_published()))

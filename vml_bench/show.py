@@ -18,10 +18,10 @@ from vml_bench.runner.command import again
 from vml_bench.store.layout import CONFIG, DIVERGED, RECORD, RunPlace, run_folders
 from vml_bench.store.parts import table
 from vml_bench.store.runs import UNREADABLE, Run, open_run, reason
-from vml_bench.text import aligned
+from vml_bench.text import aligned, width
 
 WIDTH = 120
-"""Columns of the output; a path or a word of the command that is longer is not broken."""
+"""Columns of the output, where the terminal is no narrower; a path or a word of the command stays whole."""
 INDENT = 15
 FEW = 3
 """Images whose paths are listed unless one is asked for."""
@@ -54,10 +54,15 @@ def show(results: Path, which: str, image_id: str | None = None) -> str:
     return "\n".join(line for field in fields for line in lines(*field))
 
 
+def room() -> int:
+    """Columns beside the labels."""
+    return min(width() or WIDTH, WIDTH) - INDENT
+
+
 def lines(label: str, content: str | list[str]) -> Iterator[str]:
     """A field's lines, its label before the first."""
     if isinstance(content, str):
-        content = textwrap.wrap(content, WIDTH - INDENT, break_long_words=False, break_on_hyphens=False)
+        content = textwrap.wrap(content, room(), break_long_words=False, break_on_hyphens=False)
     for i, line in enumerate(content or [""]):
         yield f"{label if i == 0 else '':{INDENT}}{line}".rstrip()
 
@@ -170,7 +175,7 @@ def folded(command: str) -> list[str]:
     line, *words = map(shlex.quote, shlex.split(command))
     full = []
     for word in words:
-        if len(line) + len(word) > WIDTH - INDENT - 3:
+        if len(line) + len(word) > room() - 3:
             full.append(f"{line} \\")
             line = " "
         line += f" {word}"

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import math
+import os
 import re
+import sys
+import textwrap
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-
-from tabulate import tabulate
+from typing import TextIO
 
 from vml_bench.files import replacing
 
 MISSING = "–"
+NARROWEST = 40
+"""Columns of the narrowest terminal that output is fitted to."""
+SIGNS = {"×": "x", "·": "-", "−": "-", "–": "-", "—": "-", "─": "-", "…": "...", "∞": "inf", "≥": ">=", "≤": "<="}
+SIGNS |= {"≈": "~", "→": "->", "↑": "^", "↓": "v", "√": "sqrt", "†": "+", "“": '"', "”": '"', "‘": "'", "’": "'"}
+"""What stands for a sign that the terminal's encoding has not; Greek letters are named."""
 MARKDOWN_SPECIALS = re.compile(r"([\\`*_\[\]#|~$])")
 
 
@@ -51,17 +60,89 @@ def bounds(low: float, high: float, digits: int, significant: int = 0) -> str:
     return "" if MISSING in ends else f"[{', '.join(ends)}]"
 
 
-def aligned(rows: Iterable[Sequence[str]], left: Collection[int] | None = None, rule: bool = False) -> list[str]:
+def width() -> int | None:
+    """Columns of the terminal, `NARROWEST` or more; None where the output goes elsewhere and COLUMNS does not say."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns):
+        return max(int(columns), NARROWEST)
+    try:
+        return max(os.get_terminal_size(sys.stdout.fileno()).columns, NARROWEST)
+    except (OSError, ValueError, AttributeError):  # no terminal; closed; replaced by what has no descriptor
+        return None
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print text whose lines are folded between words where the terminal is narrower."""
+    print("\n".join(map(folded, text.split("\n"))), file=file)
+
+
+def folded(line: str) -> str:
+    """A line as lines that the terminal is wide enough for, indented as it is and two more; words stay whole."""
+    columns = width()
+    if columns is None or len(line) <= columns:
+        return line
+    indent = line[: len(line) - len(line.lstrip())] + "  "
+    return _folded(line, columns, indent)
+
+
+def shortened(line: str) -> str:
+    """A line cut to the terminal's width, with a sign where it goes on."""
+    columns = width()
+    return line if columns is None or len(line) <= columns else f"{line[: columns - 1].rstrip()}…"
+
+
+def aligned(
+    rows: Iterable[Sequence[str]],
+    left: Collection[int] | None = None,
+    rule: bool = False,
+    keys: int = 1,
+    indent: int = 0,
+) -> list[str]:
     """Rows as lines for a terminal, columns two spaces apart, control characters taken out.
+
+    Where the terminal is too narrow for them, columns go below each other in groups, the first `keys` columns before
+    each; a column that is too wide even so is folded.
 
     Args:
         rows: at least one, headings included.
         left: the columns to set flush left, the others flush right; None: all.
         rule: whether a line is drawn under the first row.
+        keys: number of columns that say what a row is about.
+        indent: spaces before each line.
     """
     cells = [[escape_terminal(cell) for cell in row] for row in rows]
-    lines = tabulate(cells, tablefmt="plain", colalign=_sides(len(cells[0]), left), disable_numparse=True).split("\n")
-    return [lines[0], "─" * max(map(len, lines)), *lines[1:]] if rule else lines
+    from tabulate import tabulate  # what prints no table does without
+
+    sides = _sides(len(cells[0]), left)
+    columns = width() and width() - indent
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines: list[str] = []
+    for group in _groups(widths, keys, columns):
+        part = [[row[i] for i in group] for row in cells]
+        room = (columns or 0) - sum(widths[i] + 2 for i in group[:-1])
+        if columns and widths[group[-1]] > max(room, NARROWEST // 2):
+            part = [[*row[:-1], _folded(row[-1], max(room, NARROWEST // 2))] for row in part]
+        table = tabulate(part, tablefmt="plain", colalign=[sides[i] for i in group], disable_numparse=True).split("\n")
+        ruled = [table[0], "─" * max(map(len, table)), *table[1:]] if rule else table
+        lines += [*([""] if lines else []), *ruled]
+    return [f"{' ' * indent}{line}".rstrip() for line in lines]
+
+
+def _folded(text: str, columns: int, indent: str = "") -> str:
+    """Text on lines of a length, between words alone, for a path or a command may be copied."""
+    options = {"break_long_words": False, "break_on_hyphens": False}
+    return "\n".join(textwrap.wrap(text, columns, subsequent_indent=indent, **options))
+
+
+def _groups(widths: Sequence[int], keys: int, columns: int | None) -> list[list[int]]:
+    """Columns of a table that fit side by side, each group with the `keys` first ones."""
+    groups = [list(range(min(keys, len(widths))))]
+    for i in range(keys, len(widths)):
+        beside = sum(widths[j] + 2 for j in groups[-1])
+        if columns is not None and len(groups[-1]) > keys and beside + widths[i] > columns:
+            groups.append(list(range(keys)))
+        groups[-1].append(i)
+    return groups
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] | None = None) -> list[str]:
@@ -72,6 +153,8 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], left: Colle
         rows: at least one; cells are Markdown already.
         left: the columns to set flush left, the others flush right; None: all.
     """
+    from tabulate import tabulate
+
     sides = _sides(len(headings), left)
     lines = tabulate(list(rows), headings, tablefmt="pipe", colalign=sides, disable_numparse=True).split("\n")
     head, rule, *body = (re.sub(" {2,}", " ", line) for line in lines)
@@ -80,6 +163,28 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], left: Colle
 
 def _sides(columns: int, left: Collection[int] | None) -> list[str]:
     return ["left" if left is None or i in left else "right" for i in range(columns)]
+
+
+def degrade(error: UnicodeError) -> tuple[str, int]:
+    """Spell out signs that an encoding has not: an error handler of `codecs`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_spelt, error.object[error.start : error.end])), error.end
+
+
+def _spelt(sign: str) -> str:
+    name = unicodedata.name(sign, "")
+    if name.startswith("GREEK") and len(words := name.split()) == 4:
+        return words[-1].lower() if words[1] == "SMALL" else words[-1].capitalize()
+    return SIGNS.get(sign) or unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode() or "?"
+
+
+def never_fail(*streams: TextIO) -> None:
+    """Let streams spell out what their encoding has not, whatever it is."""
+    codecs.register_error("spelt", degrade)
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):  # not of a notebook or a test
+            stream.reconfigure(errors="spelt")
 
 
 def write_files(folder: str | Path, contents: Mapping[str, str]) -> list[Path]:

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from vml_bench.priors.closed_form import random_gaussian
 from vml_bench.priors.unet import load_edm_prior
 from vml_bench.priors.vp import VPPrior
 from vml_bench.runner.cell import Cell
-from vml_bench.runner.compute import Compute, ComputedPrior
+from vml_bench.runner.compute import Compute, ComputedPrior, fastest
 from vml_bench.runner.run import Runner, run_cell
 
 CPU = torch.device("cpu")
@@ -43,6 +44,36 @@ def test_what_an_option_changes_is_measured_against_single_precision(options, le
         assert max(change.values()) <= most
     assert max(change["vjp"] for change in prior.difference.values()) >= least
     assert prior(torch.randn(1, *prior.image_shape), 0.5).dtype == torch.float32
+
+
+class Slowed(torch.nn.Module):
+    """A prior whose network is fast in one memory layout alone."""
+
+    image_shape = (3, 8, 8)
+
+    def __init__(self, fast):
+        super().__init__()
+        self.network, self.fast = torch.nn.Conv2d(3, 3, 3, padding=1), fast
+
+    def forward(self, x, sigma):
+        if self.network.weight.is_contiguous(memory_format=torch.channels_last) != self.fast:
+            time.sleep(0.02)
+        return self.network(x)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_fastest_way_is_chosen_among_those_left_open(fast):
+    way = fastest(Slowed(fast), {"dtype": "float32", "channels_last": "auto", "tf32": False}, CPU)
+    assert way == {"dtype": "float32", "channels_last": fast, "tf32": False}
+
+
+def test_a_run_is_named_by_the_way_that_was_chosen_for_it(cell_config, monkeypatch):
+    monkeypatch.setattr("vml_bench.runner.cell.fastest", lambda prior, values, device: values | {"channels_last": True})
+    asked = Cell(cell_config("task=sr4", "method=ddrm", "compute.channels_last=auto"))
+    assert asked.name == Cell(cell_config("task=sr4", "method=ddrm", "compute.channels_last=true")).name
+    assert asked.config.compute.channels_last is True
+    plain = Cell(cell_config("task=sr4", "method=pinv", "compute.channels_last=auto"))
+    assert plain.config.compute.channels_last is False
 
 
 def test_checkpointing_computes_the_network_again_in_the_backward_pass():

@@ -79,9 +79,9 @@ class OfflineRun:
                 flat |= record["summary"]["update"]
         self.summary = unflatten(flat)
 
-    def table(self) -> list[dict[str, Any]]:
-        """The rows of the table of images."""
-        content = json.loads((self.folder / "files" / self.summary["images"]["path"]).read_text())
+    def table(self, key: str = "images") -> list[dict[str, Any]]:
+        """The rows of a table, that of all images or another."""
+        content = json.loads((self.folder / "files" / self.summary[key]["path"]).read_text())
         return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vml_bench.cli import results, sweeps, upkeep
+from vml_bench.cli import exchange, listing, results, sweeps, upkeep
 from vml_bench.errors import InputError
+from vml_bench.text import never_fail, say
 
 USAGE_ERROR = 2
 NO_ROOM_OR_RIGHT = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
@@ -20,6 +21,8 @@ NO_ROOM_OR_RIGHT = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
 HYDRA_COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": sweeps.run,
     "plan": sweeps.plan,
+    "measurements": exchange.measurements,
+    "score": exchange.score,
 }
 """Commands that take Hydra's overrides and options."""
 
@@ -43,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(name, **options)
         return made
 
-    folder = shared("--results", type=Path, default=Path("results"), help="results folder (runner.results_dir)")
+    folder = shared("--results", type=path, default=Path("results"), help="results folder (runner.results_dir)")
     dataset = shared("--dataset", folder, help="one data set; default: every one with results")
     runs = shared("--synthetic", dataset, action="store_true", help="runs with made-up weights or images, too")
     device = shared("--device", default="auto", help="where networks run: auto, cpu, cuda, cuda:N, mps")
@@ -61,14 +64,15 @@ def parser() -> argparse.ArgumentParser:
         "inception_torch_fidelity, inception_torchvision); may be given several times",
     )
     option = command("report", results.report, runs)
-    option("--out", type=Path, help="the page's folder; default: report/ in the results folder")
+    option("--out", type=path, help="the page's folder; default: report/ in the results folder")
     option = command("tuning", results.tuning)
-    option("--results", type=Path, default=Path("results/tuning"), help="its results folder")
+    option("--results", type=path, default=Path("results/tuning"), help="its results folder")
     option("--dataset", default="photos64_tune", help="its data set")
     option = command("track", results.track, runs)
     option("--project", help="W&B project; default: $WANDB_PROJECT, or vml-bench")
     option("--entity", help="W&B user or team; default: $WANDB_ENTITY, or the key's own")
     option("--tag", help="a W&B tag that is part of the runs' ids, as in tracker.tag")
+    option("--published", action="store_true", help="what papers claim about data sets without runs, too")
     option = command("compare", results.compare, runs)
     option(
         "--metric",
@@ -83,10 +87,13 @@ def parser() -> argparse.ArgumentParser:
     )
     command("cite", results.cite, runs)
     option = command("protocols", results.protocols, device)
-    option("run", type=Path, help="folder of a run: <results>/runs/<dataset>/<task>/<method>/<run>")
+    option("run", type=path, help="folder of a run: <results>/runs/<dataset>/<task>/<method>/<run>")
     option = command("show", results.show, folder)
     option("run", help="its folder, its name (the ten digits), or the first of them")
     option("--image", metavar="ID", help="show this image's row and paths in place of the run")
+    option = command("list", listing.names)
+    option("what", choices=listing.KINDS, help="what to list")
+    option("--config-dir", type=path, help="a folder with configuration of your own, listed too")
     option = command("fetch", upkeep.fetch)
     option("what", nargs="*", help="names as in --list, or targets as of doctor; default: all weights")
     option("--list", action="store_true", help="list everything with size, licence and whether it is here")
@@ -97,6 +104,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def path(text: str) -> Path:
+    """A path that an option gives, `~` as a shell would have it."""
+    return Path(text).expanduser()
+
+
 def first_line(act: Callable[..., None]) -> str:
     """What a command does, by its docstring."""
     return str(act.__doc__).splitlines()[0]
@@ -105,21 +117,29 @@ def first_line(act: Callable[..., None]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; what the user can mend is one line on stderr and exit code 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    never_fail(sys.stdout, sys.stderr)
+    if sys.version_info >= (3, 14):
+        print("vml-bench: Python 3.14 is not supported, for Hydra 1.3 fails on it; use 3.10 to 3.13", file=sys.stderr)
+        raise SystemExit(USAGE_ERROR)
+    if "" not in sys.path:
+        sys.path.append("")  # the current folder, last: classes of a user's own, which hide no package
     try:
-        if argv and argv[0] in HYDRA_COMMANDS:
+        if argv and argv[0] in ("run", "plan") and listing.asked(argv):
+            print(listing.help_of(argv[0], first_line(HYDRA_COMMANDS[argv[0]])))
+        elif argv and argv[0] in HYDRA_COMMANDS:
             HYDRA_COMMANDS[argv[0]](argv[1:])
         else:
             arguments = parser().parse_args(argv)
             arguments.act(arguments)
     except InputError as error:
-        print(f"vml-bench: {error}", file=sys.stderr)
+        say(f"vml-bench: {error}", sys.stderr)
         raise SystemExit(USAGE_ERROR) from None
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno not in NO_ROOM_OR_RIGHT:
             raise
-        print(f"vml-bench: {error}; make room or give access, then start the same command again", file=sys.stderr)
+        say(f"vml-bench: {error}; make room or give access, then start the same command again", sys.stderr)
         raise SystemExit(USAGE_ERROR) from None
     except KeyboardInterrupt:
         print("vml-bench: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)

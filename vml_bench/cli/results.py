@@ -28,6 +28,7 @@ def leaderboard(arguments: argparse.Namespace) -> None:
     from vml_bench.figures import write_figures, write_tradeoffs
     from vml_bench.figures.oracle import write_oracle_figures
     from vml_bench.runner.device import choose_device
+    from vml_bench.text import say
 
     results: Path = arguments.results
     claims = read_published() if arguments.published else None
@@ -48,10 +49,10 @@ def leaderboard(arguments: argparse.Namespace) -> None:
             failures.append(error)
             continue
         for warning in warnings:
-            print(f"note: {warning}", file=sys.stderr)
-        print(tables.format_table(frame))
+            say(f"note: {warning}", sys.stderr)
         frames[dataset] = frame
         written += tables.write(frame, results / dataset, arguments.tex_intervals)
+        say(tables.format_table(frame))
         if not arguments.no_figures:
             written += write_figures(results, dataset, synthetic=arguments.synthetic)
             written += write_tradeoffs(results, dataset, arguments.synthetic)
@@ -59,7 +60,7 @@ def leaderboard(arguments: argparse.Namespace) -> None:
     if not frames and not claims:
         raise_all(failures)
     for error in failures:
-        print(f"note: {error}", file=sys.stderr)
+        say(f"note: {error}", sys.stderr)
     if frames and not arguments.dataset:
         written.append(tables.write_csv(list(frames.values()), results / "leaderboard.csv"))
     if claims:
@@ -70,37 +71,42 @@ def leaderboard(arguments: argparse.Namespace) -> None:
 def published(claims: Published, results: Path, dataset: str | None, frames: dict[str, DataFrame]) -> list[Path]:
     """Compare leaderboards with what papers claim; print and write the comparison, and return its paths."""
     from vml_bench.analysis.published import compare, format_comparison, write_comparison
+    from vml_bench.text import say
 
     written = []
     for name in [dataset] if dataset else claims.names(list(frames)):
         frame = frames.get(name)
         comparison = compare(claims.about(name), frame)
-        print(f"\n{format_comparison(comparison, name)}")
         synthetic = frame is not None and frame.attrs["synthetic"]
         written += write_comparison(comparison, name, results / name, synthetic)
+        say(f"\n{format_comparison(comparison, name)}")
     return written
 
 
 def tuning(arguments: argparse.Namespace) -> None:
     """Print and write what a tuning sweep found: every setting of every method, the best first."""
     from vml_bench.analysis.leaderboard.tuning import tuning_table, write_tuning
+    from vml_bench.text import aligned
 
     frame = tuning_table(arguments.results, arguments.dataset)
-    print(frame.to_markdown(index=False, floatfmt=".3f"))
-    print("\n".join(["", *(f"wrote {path}" for path in write_tuning(frame, arguments.results / arguments.dataset))]))
+    written = write_tuning(frame, arguments.results / arguments.dataset)
+    rows = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row] for row in frame.to_numpy()]
+    print("\n".join([*aligned([list(frame.columns), *rows], left=[0, 1], rule=True, keys=2), ""]))
+    print("\n".join(f"wrote {path}" for path in written))
 
 
 def track(arguments: argparse.Namespace) -> None:
     """Log what is on disk, and what papers claim, in W&B; what was logged before is not logged again."""
     from vml_bench.analysis.published import read_published
-    from vml_bench.text import escape_terminal
+    from vml_bench.text import escape_terminal, say
     from vml_bench.tracker import wandb_tracker as wandb
 
     tracker = wandb.WandbTracker(arguments.project, arguments.entity, arguments.tag)
     results, mode = arguments.results, wandb.mode()
-    told, notes = wandb.track(tracker, results, read_published(), arguments.dataset, arguments.synthetic)
+    what = arguments.dataset, arguments.synthetic, arguments.published
+    told, notes = wandb.track(tracker, results, read_published(), *what)
     for note in notes:
-        print(f"note: {escape_terminal(note)}", file=sys.stderr)
+        say(f"note: {escape_terminal(note)}", sys.stderr)
     logged = [where for where in told if where]
     print(f"logged {len(logged)} runs ({mode}); {len(told) - len(logged)} were logged already")
     print(f"wandb sync {shlex.quote(str(results / 'wandb'))}/offline-run-*" if mode == "offline" else "\n".join(logged))
@@ -110,22 +116,24 @@ def compare(arguments: argparse.Namespace) -> None:
     """Print by one metric, and write by all, which methods of each problem are apart and which are tied."""
     from vml_bench.analysis import comparison
     from vml_bench.store.runs import datasets
+    from vml_bench.text import say
 
     written, failures = [], []
     for dataset in datasets(arguments.results, arguments.dataset):
         try:
             found = comparison.compare(arguments.results, dataset, by=arguments.by, synthetic=arguments.synthetic)
-            print(comparison.format_comparison(found, arguments.metric), end="\n\n")
+            text = comparison.format_comparison(found, arguments.metric)
         except InputError as error:
             failures.append(error)
             continue
-        for note in found.notes:
-            print(f"note: {note}", file=sys.stderr)
         written += comparison.write(found, arguments.results / dataset)
+        say(f"{text}\n")
+        for note in found.notes:
+            say(f"note: {note}", sys.stderr)
     if not written:
         raise_all(failures)
     for error in failures:
-        print(f"note: {error}", file=sys.stderr)
+        say(f"note: {error}", sys.stderr)
     print("\n".join(f"wrote {path}" for path in written))
 
 
@@ -139,12 +147,16 @@ def cite(arguments: argparse.Namespace) -> None:
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """Write the results as a page that opens from disk, with its pictures and data beside it."""
+    """Write the results, or the archives of a fresh clone, as a page that opens from disk."""
     from vml_bench.report import write_report
+    from vml_bench.text import say
 
-    index, left_out = write_report(arguments.results, arguments.dataset, arguments.out, arguments.synthetic)
+    index, left_out = write_report(
+        *(arguments.results, arguments.dataset, arguments.out, arguments.synthetic),
+        tell=lambda line: say(line, sys.stderr),
+    )
     for line in left_out:
-        print(f"note: {line}", file=sys.stderr)
+        say(f"note: {line}", sys.stderr)
     print(f"wrote {index}")
 
 
@@ -161,7 +173,9 @@ def protocols(arguments: argparse.Namespace) -> None:
     """Rescore a run from its pictures under other conventions; write and print how far each moves the numbers."""
     from vml_bench.analysis import protocols as report
     from vml_bench.runner.device import choose_device
+    from vml_bench.text import say
 
     frame = report.rescore(arguments.run, choose_device(arguments.device))
-    print(report.format_report(frame))
-    print("\n".join(["", *(f"wrote {path}" for path in report.write(frame, arguments.run))]))
+    written = report.write(frame, arguments.run)
+    say(report.format_report(frame))
+    print("\n".join(["", *(f"wrote {path}" for path in written)]))

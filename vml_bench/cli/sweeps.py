@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,29 @@ from vml_bench.errors import InputError, raise_all
 if TYPE_CHECKING:  # what starts fast imports late
     from omegaconf import DictConfig
 
+    from vml_bench.runner.progress import Done
+
 
 FAILED: list[InputError] = []
 """What was wrong with cells that this process ran, or had run by a launcher."""
+DONE: list[Done] = []
+"""What came of the others."""
 
+HOME = re.compile(r"([+]{0,2}[\w./@]+=)(~(?:/.*)?)", re.DOTALL)
+LAUNCHER = ("hydra/launcher", "hydra.launcher")
+"""Overrides that a plan, which launches nothing, leaves aside."""
 LAUNCHER_EXTRA = "pip install 'vml-bench[launchers]'"
+
+
+class Ran:
+    """The outcome of a cell that was run, noted in `DONE` where it is made and where it arrives, as `Failed` is."""
+
+    def __init__(self, done: Done) -> None:
+        self.done = done
+        DONE.append(done)
+
+    def __reduce__(self) -> tuple[type[Ran], tuple[Done]]:
+        return type(self), (self.done,)
 
 
 class Failed:
@@ -38,27 +57,23 @@ class Failed:
         return type(self), (self.error,)
 
 
-def hydra_command(config_name: str, task: Callable, overrides: Sequence[str]) -> None:
-    """Compose `conf/<config_name>.yaml` with Hydra overrides and hand it to `task` (once a cell in a sweep).
+@contextmanager
+def refusals(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
+    """What Hydra, a resolver or a launcher refuses, as what the user can do about it.
 
     Raises:
         InputError: an override or a name that Hydra refuses, with what it offers instead; a launcher that is not
             installed or has no SLURM here; a launched process that was killed.
     """
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
-    from vml_bench.configuration import config_dir
     from vml_bench.keys import unread
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # hands us the exception; we print it as one line
-    sys.argv = ["vml-bench", *overrides]
-    OmegaConf.register_new_resolver("gpus", gpus, replace=True)
-    application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(task)
     try:
-        application()
+        yield
+    except OverrideParseException as error:
+        raise as_written(str(error.override)) from error
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__context__, InputError):  # a resolver's
             raise error.__context__ from None
@@ -73,6 +88,37 @@ def hydra_command(config_name: str, task: Callable, overrides: Sequence[str]) ->
         if not str(error).startswith("Config group override"):
             raise
         raise InputError(f"{error}", "choose an option; `vml-bench run --help` lists them") from error
+
+
+def as_written(override: str) -> InputError:
+    """The refusal of an argument that Hydra's grammar does not take, with the argument as it must be written."""
+    from vml_bench.runner.command import override_value
+
+    key, is_override, value = override.partition("=")
+    if not is_override:
+        return InputError(f"{override!r} is no override", "write key=value; `vml-bench run --help` lists the keys")
+    plain = not {'"', "\\"} & set(value)  # the simpler quotes within a shell's
+    quoted = shlex.quote(f'{key}="{value}"' if plain else f"{key}={override_value(value)}")
+    return InputError(f"Hydra's grammar does not take {override!r} as it stands", f"quote the value: {quoted}")
+
+
+def hydra_command(config_name: str, task: Callable, overrides: Sequence[str]) -> None:
+    """Compose `conf/<config_name>.yaml` with Hydra overrides and hand it to `task` (once a cell in a sweep).
+
+    Raises:
+        InputError: see `refusals`.
+    """
+    import hydra
+    from omegaconf import OmegaConf
+
+    from vml_bench.configuration import config_dir
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hands us the exception; we print it as one line
+    sys.argv = ["vml-bench", *overrides]
+    OmegaConf.register_new_resolver("gpus", gpus, replace=True)
+    application = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(task)
+    with refusals(config_name, overrides):
+        application()
 
 
 def known_keys(config_name: str, overrides: Sequence[str]) -> list[str]:
@@ -105,6 +151,16 @@ def gpus(fewest: int = 1) -> int:
     return visible(fewest)
 
 
+def home(overrides: Sequence[str]) -> list[str]:
+    """Overrides with `~` in front of a path as a shell would have it: `dataset.root=~/images`."""
+    from vml_bench.runner.command import override_value
+
+    return [
+        f"{match[1]}{override_value(os.path.expanduser(match[2]))}" if (match := HOME.fullmatch(text)) else text
+        for text in overrides
+    ]
+
+
 def of_launcher(error: RuntimeError) -> RuntimeError | InputError:
     """The same error, or, where a launcher and not a cell raised it, what the user can do about it."""
     if 'Could not detect "srun"' in str(error):
@@ -132,34 +188,70 @@ def run(overrides: Sequence[str]) -> None:
     """
     parent = os.getpid()
 
-    def task(config: DictConfig) -> Failed | None:
+    def task(config: DictConfig) -> Failed | Ran:
         from vml_bench.runner.validation import check_values
 
         try:
             check_values(config)
 
-            from vml_bench.runner.run import run_cell  # and torch with it, seconds later
+            from vml_bench.runner.cell import Cell  # and torch with it, seconds later
+            from vml_bench.runner.command import given
+            from vml_bench.runner.run import Runner
+            from vml_bench.text import say
 
-            print(f"results in {run_cell(config)}", file=sys.stderr)
+            runner = Runner(Cell(config, given()))
+            runner.run()
+            done = runner.done()
+            say(done.line())
+            if not DONE and done.picture:
+                say(f"a picture: {done.picture}")
+            sys.stdout.flush()
+            return Ran(done)
         except InputError as error:
             if os.getpid() != parent:  # a launcher's process has a log of its own
                 print(f"vml-bench: {error}", file=sys.stderr)
             return Failed(error)
 
     FAILED.clear()
-    hydra_command("config", task, overrides)
+    DONE.clear()
+    hydra_command("config", task, home(overrides))
+    if len(DONE) + len(FAILED) > 1 and DONE:
+        from vml_bench.runner.progress import summary
+        from vml_bench.text import say
+
+        say(summary(DONE))
+        sys.stdout.flush()  # before what is said of the others
     raise_all(FAILED)
 
 
-def plan(overrides: Sequence[str]) -> None:
+def plan(arguments: Sequence[str]) -> None:
     """Print what the same command with `run` would cost; nothing is written or launched."""
-    cells: list[DictConfig] = []
-    here = [item for item in overrides if not item.lstrip("+").startswith(("hydra/launcher", "hydra.launcher"))]
-    with tempfile.TemporaryDirectory() as scratch:
-        quiet = ["~hydra.callbacks.progress", f"hydra.run.dir={scratch}", f"hydra.sweep.dir={scratch}"]
-        hydra_command("config", cells.append, [*here, *quiet])
+    import argparse
 
-    from vml_bench.plan import format_plan
-    from vml_bench.plan import plan as plan_cells
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
 
-    print(format_plan(plan_cells(cells)))
+    from vml_bench.configuration import config_dir
+    from vml_bench.runner.command import override_value
+    from vml_bench.text import say
+
+    parser = argparse.ArgumentParser(prog="vml-bench plan", description=plan.__doc__)
+    parser.add_argument("--measure", action="store_true", help="time a pass of the network here, not estimate it")
+    parser.add_argument("-m", "--multirun", action="store_true", help="the overrides hold lists: plan their sweep")
+    parser.add_argument("-cd", "--config-dir", type=Path, help="a folder of further configuration")
+    parser.add_argument("overrides", nargs="*", help="as of `vml-bench run`")
+    given = parser.parse_intermixed_args(arguments)
+    overrides = [text for text in home(given.overrides) if not text.lstrip("+").startswith(LAUNCHER)]
+    if given.config_dir:
+        overrides.append(f"hydra.searchpath=[{override_value(f'file://{given.config_dir.expanduser().resolve()}')}]")
+    with refusals("config", overrides), initialize_config_dir(str(config_dir()), version_base="1.3"):
+        from vml_bench.runner.sweep import planned
+
+        cells = planned("config", overrides, GlobalHydra.instance().config_loader(), given.multirun)
+        first = next(cells)  # what Hydra refuses is refused before torch is imported
+
+        from vml_bench.plan import format_plan
+        from vml_bench.plan import plan as plan_cells
+
+        text = format_plan(plan_cells(chain([first], cells), given.measure))
+    say(text)

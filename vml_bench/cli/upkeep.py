@@ -35,11 +35,12 @@ def fetch(arguments: argparse.Namespace) -> None:
 def doctor(arguments: argparse.Namespace) -> None:
     """Print what a target lacks and how to get it; exit code 1 if anything is missing."""
     from vml_bench import doctor as clinic
+    from vml_bench.text import say
 
     missing = False
     for name in clinic.targets(arguments.target):
         needs = clinic.examine(name)
-        print(clinic.report(name, needs), end="\n\n")
+        say(f"{clinic.report(name, needs)}\n")
         missing |= any(need.missing for need in needs)
     if missing:
         raise SystemExit(1)
@@ -54,14 +55,15 @@ def verify(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from vml_bench import verify as checks
-    from vml_bench.text import escape_terminal
+    from vml_bench.text import escape_terminal, folded
 
     checked = []
     for found in checks.verify(arguments.results, arguments.dataset):
         checked.append(found)
         for finding in found.findings:
             kind = "" if finding.mend else "note: "
-            tqdm.write(escape_terminal(f"{kind}{finding.file.relative_to(arguments.results)}: {finding.what}"))
+            line = f"{kind}{finding.file.relative_to(arguments.results)}: {finding.what}"
+            tqdm.write(folded(escape_terminal(line)))
     for ill in (found for found in checked if found.defects):
         print("\n".join(["", *map(escape_terminal, checks.mending(ill, arguments.results))]))
     print(f"\n{checks.summary(checked)}")

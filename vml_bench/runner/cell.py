@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,18 @@ import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from vml_bench.contract import ImageSet, Method, Operator, Prior, needs_prior
+from vml_bench.configuration import named_options
+from vml_bench.contract import (
+    OPERATORS,
+    ImageSet,
+    Kind,
+    Method,
+    Operator,
+    Prior,
+    needs_operator,
+    needs_prior,
+    takes,
+)
 from vml_bench.data.ids import check_ids
 from vml_bench.errors import InputError
 from vml_bench.identity import (
@@ -26,11 +39,12 @@ from vml_bench.identity import (
     prior_form,
     problem_form,
     run_form,
+    with_source,
 )
 from vml_bench.metrics import MetricSuite, Oracle
 from vml_bench.noise import ImageNoise
 from vml_bench.priors.exact_posterior import ExactPosterior
-from vml_bench.runner.compute import Compute, ComputedPrior, NoPrior
+from vml_bench.runner.compute import AUTO, Compute, ComputedPrior, NoPrior, fastest, given_plainly
 from vml_bench.runner.device import choose_device, use_threads
 from vml_bench.runner.evaluators import Batch, Evaluator, ExactEvaluator, PictureEvaluator
 from vml_bench.runner.resources import build, build_operator, refuse_lacking, shared
@@ -39,6 +53,9 @@ from vml_bench.runner.tracking import Tracker
 from vml_bench.runner.validation import validate
 from vml_bench.store import layout
 from vml_bench.store.store import Store
+
+PATHS = ("runner.results_dir", "dataset.root", "prior.checkpoint", "task.operator.file")
+"""Keys of paths that a user may give by `~`."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,8 @@ class Cell:
 
     def __init__(self, config: DictConfig, command: dict[str, Any] | None = None) -> None:
         validate(config)
-        self.config, self.command = config, command
+        config = at_home(config)
+        self.command = command
         self.tracker: Tracker = build(config.tracker, "tracker")
         use_threads(config.runner.threads)
         self.device = device = choose_device(config.runner.device)
@@ -101,8 +119,11 @@ class Cell:
         masked = self.operator
         if hasattr(masked, "for_images"):
             masked = masked.for_images(images.ids[:1], config.seed)
-        refuse_lacking(masked, Operator, "task.operator")
+        kind = getattr(masked, "kind", "spectral")
+        refuse_lacking(masked, OPERATORS.get(kind, Operator), "task.operator")
         self.method: Method = build(config.method.sampler, "method.sampler", Method)
+        refuse_kind(config, self.method, kind)
+        self.config = config = with_compute(config, device, needs_prior(self.method))
         self.compute = Compute(**config.compute)
         self.compute.apply_globally()
         self.prior, form = NoPrior(images.image_shape), None
@@ -119,6 +140,12 @@ class Cell:
         )
         if hasattr(self.method, "check"):
             self.method.check(self.prior)
+        if self.metrics.exact and kind != "spectral":
+            raise InputError(
+                f"{config.metrics.name if 'name' in config.metrics else 'this metric'} needs the exact posterior, "
+                f"which takes a spectral operator; task {config.task.name} has a {kind} one",
+                "choose metrics=default, or another task",
+            )
         self.identity = identify(config, images, digests, form)
         self.ids = tuple(images.ids[: config.runner.limit])
         self.mine = shard_of(self.ids, config.runner.shard)
@@ -179,6 +206,23 @@ class Cell:
         return PictureEvaluator(self.metrics, self.store, originals, measured, self.identity.digests)
 
 
+def refuse_kind(config: DictConfig, method: Method, kind: Kind) -> None:
+    """Refuse a method that needs more of the operator than it offers.
+
+    Raises:
+        InputError: names the methods that do not.
+    """
+    if takes(method, kind):
+        return
+    classes = {name: get_class(node["sampler"]["_target_"]) for name, node in named_options("method").items()}
+    fit = [name for name, found in classes.items() if takes(found, kind)]
+    raise InputError(
+        f"method {config.method.name} needs a {needs_operator(method)} operator, "
+        f"task {config.task.name} has a {kind} one",
+        f"choose among {', '.join(sorted(fit))}",
+    )
+
+
 def plain(node: DictConfig) -> dict[str, Any]:
     """A configuration node as plain data, resolved."""
     return OmegaConf.to_container(node, resolve=True)
@@ -200,8 +244,38 @@ def identify(config: DictConfig, images: ImageSet, digests: dict[str, str], prio
     problem = problem_form(
         named, plain(config.task.operator), float(config.task.noise_std), int(config.seed), reference
     )
-    method = form_of(plain(config.method.sampler))
+    method = with_source(form_of(plain(config.method.sampler)), config.method.get("source"))
     return Identity(named, digests, problem, method, prior, run_form(problem, method, prior, compute))
+
+
+def at_home(config: DictConfig) -> DictConfig:
+    """A configuration with `~` in its paths as a shell would have it."""
+    paths = {key: str(OmegaConf.select(config, key)) for key in PATHS}
+    found = {key: path for key, path in paths.items() if path.startswith("~")}
+    config = copy.deepcopy(config) if found else config
+    for key, path in found.items():
+        OmegaConf.update(config, key, str(Path(path).expanduser()))
+    return config
+
+
+def with_compute(config: DictConfig, device: torch.device, asks_prior: bool) -> DictConfig:
+    """A configuration with values of `compute` where it says "auto": what is fastest here, measured once a process."""
+    values = plain(config.compute)
+    if AUTO not in values.values():
+        return config
+
+    def measured() -> dict[str, Any]:
+        prior = build(config.prior.model, "prior.model", Prior)
+        chosen = fastest(prior.to(device) if hasattr(prior, "to") else prior, values, device)
+        said = " ".join(f"compute.{key}={chosen[key]}".lower() for key, value in values.items() if value == AUTO)
+        print(f"fastest here, and in the run's name: {said}", file=sys.stderr, flush=True)
+        return chosen
+
+    same = (config.prior.model, config.compute, device)
+    chosen = shared("fastest compute", measured, *same) if asks_prior else given_plainly(values)
+    config = copy.deepcopy(config)
+    config.compute = chosen
+    return config
 
 
 def _images(config: DictConfig) -> tuple[ImageSet, dict[str, str]]:

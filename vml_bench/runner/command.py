@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,33 @@ def given() -> dict[str, Any] | None:
         return None
     hydra = HydraConfig.get()
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
-    overrides = [text for text in hydra.overrides.task if not text.lstrip("+~").startswith(HOW)]
-    return {"overrides": overrides, "config_dir": folders[0] if folders else None}
+    return recorded(hydra.overrides.task, folders[0] if folders else None)
+
+
+def recorded(
+    overrides: Iterable[str], config_dir: str | None = None, words: Sequence[str] = ("run",)
+) -> dict[str, Any]:
+    """A command as the record keeps it.
+
+    Args:
+        overrides: all that were given; those of `HOW` are left out.
+        config_dir: the folder of `--config-dir`.
+        words: what stands between "vml-bench" and the overrides, where that is not "run".
+    """
+    kept = [text for text in overrides if not text.lstrip("+~").startswith(HOW)]
+    command = {"overrides": kept, "config_dir": config_dir}
+    return command if list(words) == ["run"] else {"words": list(words), **command}
 
 
 def command_line(command: Mapping[str, Any], results: Path | None = None, limit: int | None = None) -> str:
-    """The `vml-bench run …` that does what a recorded command did, quoted for a shell.
+    """The command that does what a recorded one did, quoted for a shell.
 
     Args:
-        command: from `given`.
+        command: from `recorded`.
         results: the results folder; None: the default.
         limit: the first n images; None: all, or what the configuration says.
     """
-    words = ["vml-bench", "run"]
+    words = ["vml-bench", *map(str, command.get("words", ["run"]))]
     if command.get("config_dir"):
         words += ["--config-dir", str(command["config_dir"])]
     words += map(str, command.get("overrides", []))
@@ -47,7 +61,7 @@ def command_line(command: Mapping[str, Any], results: Path | None = None, limit:
 
 
 def again(record: Mapping[str, Any], results: Path) -> str | None:
-    """The `vml-bench run …` that goes on with a run; None where its record has no command.
+    """The command that goes on with a run; None where its record has no command.
 
     Args:
         record: the run's record.

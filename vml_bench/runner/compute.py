@@ -6,10 +6,13 @@ the difference is kept in the run's record.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +23,14 @@ from vml_bench.identity import AsBefore
 from vml_bench.noise import ImageNoise
 from vml_bench.settings import settings
 
+AUTO = "auto"
+"""In place of a value of `FREE`: what is fastest here (`fastest`)."""
+FREE = {"dtype": ("float32", "bfloat16"), "channels_last": (False, True)}
+"""What `AUTO` chooses among, the plain value first."""
+CLEARLY = 0.92
+"""Share of the best time so far below which another way is chosen: repeated measurements are to agree."""
+TIMED = 4
+"""Images of the passes that are timed."""
 PROBED = (0.05, 0.5, 5.0)
 """Noise levels at which a choice is measured, narrowed to the prior's range."""
 
@@ -57,6 +68,54 @@ class Compute:
         """Turn TF32 on or off, which torch does for the whole process."""
         torch.backends.cuda.matmul.allow_tf32 = self.tf32
         torch.backends.cudnn.allow_tf32 = self.tf32
+
+
+def given_plainly(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of `Compute` with the plain one where they say `AUTO`."""
+    return {key: FREE[key][0] if value == AUTO and key in FREE else value for key, value in values.items()}
+
+
+def fastest(prior: Prior, values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Values of `Compute` with what is fastest here where they say `AUTO`, by a few passes of the network.
+
+    The plain way stays unless another is clearly faster. channels_last changes D by some 1e-6 of its norm, bfloat16 by
+    some 1e-2; what each changed is in the record of a run.
+
+    Args:
+        prior: on the device; its network may be left in another memory layout.
+        values: of `Compute`, some of them `AUTO`.
+        device: where the prior is.
+    """
+    free = [key for key, value in values.items() if value == AUTO and key in FREE]
+    network = getattr(prior, "network", None)
+    if not free or not isinstance(network, nn.Module):
+        return given_plainly(values)
+    x = torch.zeros(TIMED, *prior.image_shape, device=device)
+    best, seconds = given_plainly(values), math.inf
+    for choice in itertools.product(*(FREE[key] for key in free)):
+        way = {**values, **dict(zip(free, choice, strict=True))}
+        layout = torch.channels_last if way["channels_last"] else torch.contiguous_format
+        network.to(memory_format=layout)
+        took = _seconds(prior, x, Compute(**way), device, seconds)
+        if took < CLEARLY * seconds:
+            best, seconds = way, took
+    return best
+
+
+@torch.no_grad()
+def _seconds(prior: Prior, x: Tensor, compute: Compute, device: torch.device, known: float) -> float:
+    """Seconds of the faster of two passes after one that warms up; of that alone if it takes twice a known time."""
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with compute.autocast(device):
+            prior(x, 1.0)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        took.append(time.perf_counter() - began)
+        if took[0] > 2 * known:
+            return took[0]
+    return min(took[1:])
 
 
 class NoPrior:

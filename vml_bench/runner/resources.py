@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,9 @@ def shared(what: str, make: Callable[[], Any], *depends: DictConfig | torch.devi
         depends: all that it depends on: configuration nodes, the device.
     """
     parts = [
-        OmegaConf.to_yaml(part, resolve=True, sort_keys=True) if isinstance(part, DictConfig) else str(part)
+        json.dumps(OmegaConf.to_container(part, resolve=True), sort_keys=True)
+        if isinstance(part, DictConfig)
+        else str(part)
         for part in depends
     ]
     key = "\n".join([what, *parts])

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import gc
+import math
+import statistics
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
+from torch import Tensor
+from tqdm.auto import tqdm
 
+from vml_bench.columns import columns_of
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.files import replacing
+from vml_bench.identity import in_words
 from vml_bench.noise import ImageNoise
 from vml_bench.runner.cell import Cell
 from vml_bench.runner.command import given
 from vml_bench.runner.evaluators import Batch, Features, Restoration
 from vml_bench.runner.memory import PeakMemory, out_of_memory
-from vml_bench.runner.record import Record
+from vml_bench.runner.progress import Done, scores_of
+from vml_bench.runner.record import Record, columns, settings
 from vml_bench.runner.tracking import Guarded, tracked
 from vml_bench.store import layout
 
@@ -34,6 +41,31 @@ def run_cell(config: DictConfig) -> Path:
     return Runner(Cell(config, given())).run()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """A batch restored, and what each of its images took; NaN where that is not known.
+
+    Attributes:
+        images: (B, C, H, W), as the method returned them.
+        nfe, vjp: evaluations of the denoiser, and vector-Jacobian products.
+        seconds: wall time.
+        memory_mb: peak memory of the batch.
+        applications: of the operator, for each image; see `applications`.
+    """
+
+    images: Tensor
+    nfe: float
+    vjp: float
+    seconds: float
+    memory_mb: float
+    applications: list[float]
+
+    @property
+    def effort(self) -> dict[str, float]:
+        """What each image took, by column."""
+        return {name: getattr(self, name) for name in layout.EFFORT}
+
+
 class Runner:
     """One start of a cell.
 
@@ -44,6 +76,10 @@ class Runner:
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.record = Record(cell)
+        self.made: list[dict[str, Any]] = []
+        """Rows of the images that this start restored."""
+        self.seconds = 0.0
+        """Wall time of this start."""
 
     def run(self) -> Path:
         """Restore and score what is not done yet; returns the run's folder.
@@ -56,7 +92,7 @@ class Runner:
             layout.write_readme(cell.place.results)
             with cell.store:
                 with replacing(cell.folder / layout.CONFIG) as partial:
-                    partial.write_text(OmegaConf.to_yaml(cell.config, resolve=True))
+                    partial.write_text(OmegaConf.to_yaml(cell.config, resolve=True), encoding="utf-8")
                 self.record.write()
                 with tracked(cell.tracker, cell.folder) as tracker:
                     self.restore_all(tracker)
@@ -67,6 +103,27 @@ class Runner:
             ) from error
         return cell.folder
 
+    def done(self) -> Done:
+        """What came of the run, and what it took: of all starts that are on disk."""
+        cell, wanted = self.cell, set(self.cell.ids)
+        rows = [row for row in cell.store.rows() if row["image_id"] in wanted and row["status"] == layout.OK]
+        pictures = [picture for row in rows[:1] if (picture := cell.store.picture(row["image_id"])).is_file()]
+        restoring = sum(row["seconds"] for row in self.made)
+        return Done(
+            **{group: str(cell.config[group].name) for group in ("dataset", "task", "method")},
+            noise_std=cell.noise_std,
+            seed=int(cell.seed),
+            settings=in_words(settings(cell.config, cell.identity.method)),
+            folder=cell.folder,
+            images=len(rows),
+            scores=scores_of(rows, columns_of(columns(cell)).values()),
+            seconds=statistics.fmean(row["seconds"] for row in rows) if rows else float("nan"),
+            picture=pictures[0] if pictures else None,
+            restored=len(self.made),
+            restoring=restoring,
+            aside=self.seconds - restoring,
+        )
+
     def restore_all(self, tracker: Guarded) -> None:
         """Restore what is pending, and bring the run's files up to date however that ends."""
         began = time.monotonic()
@@ -74,7 +131,8 @@ class Runner:
             self.restore_pending(tracker)
         finally:
             self.cell.store.merge()
-            self.record.write(time.monotonic() - began)
+            self.seconds = time.monotonic() - began
+            self.record.write(self.seconds)
         self.cell.evaluator.conclude()
 
     def restore_pending(self, tracker: Guarded) -> None:
@@ -97,6 +155,7 @@ class Runner:
                     size = self.smaller(len(claimed), error)
                     continue
                 cell.store.commit(rows, features)
+                self.made += rows
                 tracker.images_done(rows)
                 bar.update(len(cell.store.finished(cell.mine)) - bar.n)
         if elsewhere := len(cell.store.pending(cell.mine)):
@@ -120,43 +179,65 @@ class Runner:
         tqdm.write(f"out of memory at {size} images; going on with {size // 2}", file=sys.stderr)
         return size // 2
 
+    def outcome(self, batch: Batch) -> Outcome:
+        """The batch restored by the cell's method."""
+        return restored(self.cell, batch)
+
     def restore(self, batch: Batch) -> tuple[list[dict[str, Any]], Features]:
         """Restore and score one batch; returns its rows and its features."""
-        cell = self.cell
-        denoiser, memory = Denoiser(cell.evaluator.watched(cell.prior)), PeakMemory(cell.device)
-        rng = ImageNoise(cell.seed, batch.ids, "method")
-        memory.start()
-        began = time.monotonic()
-        restored = cell.method.restore(batch.y, batch.operator, cell.noise_std, denoiser, rng)
-        if cell.device.type == "cuda":
-            torch.cuda.synchronize(cell.device)
-        seconds, peak = time.monotonic() - began, memory.peak()
-        check_shape(restored, batch, cell)
-
-        expected = cell.noise_std * (batch.operator.singular_values > 0).flatten(-3).sum(dim=-1).sqrt()
-        restoration = Restoration(restored, batch.operator.residual(restored, batch.y), expected)
+        cell, outcome = self.cell, self.outcome(batch)
+        expected = batch.operator.expected_residual(batch.y, cell.noise_std)
+        restoration = Restoration(outcome.images, batch.operator.residual(outcome.images, batch.y), expected)
         healthy = cell.evaluator.healthy(batch, restoration)
         scores, features = cell.evaluator.score(batch, restoration, [i for i, good in enumerate(healthy) if good])
         rows = [
             {"image_id": image_id}
             | {name: value if good or isinstance(value, str) else float("nan") for name, value in scored.items()}
-            | {"residual": float(residual), "nfe": denoiser.nfe, "vjp": denoiser.vjps}
-            | {"seconds": seconds / len(batch.ids), "memory_mb": peak}
+            | {"residual": float(residual), **outcome.effort, "applications": applied}
             | {"status": layout.OK if good else layout.DIVERGED}
-            for image_id, good, scored, residual in zip(batch.ids, healthy, scores, restoration.residual, strict=True)
+            for image_id, good, scored, residual, applied in zip(
+                batch.ids, healthy, scores, restoration.residual, outcome.applications, strict=True
+            )
         ]
         return rows, features
 
 
-def check_shape(restored: object, batch: Batch, cell: Cell) -> None:
-    """Refuse what is no batch of images.
+def applications(batch: Batch) -> list[float]:
+    """How often each image's operator was applied; NaN where that is not counted, the operator having a spectrum."""
+    if batch.operator.kind == "spectral":
+        return [math.nan] * len(batch.ids)
+    return torch.as_tensor(batch.operator.applications, dtype=torch.float64).expand(len(batch.ids)).tolist()
+
+
+def restored(cell: Cell, batch: Batch) -> Outcome:
+    """Have a cell's method restore a batch, and measure what it takes.
+
+    Raises:
+        InputError: it returned no batch of images.
+    """
+    denoiser, memory = Denoiser(cell.evaluator.watched(cell.prior)), PeakMemory(cell.device)
+    rng = ImageNoise(cell.seed, batch.ids, "method")
+    batch.operator.applications = 0.0
+    memory.start()
+    began = time.monotonic()
+    images = cell.method.restore(batch.y, batch.operator, cell.noise_std, denoiser, rng)
+    if cell.device.type == "cuda":
+        torch.cuda.synchronize(cell.device)
+    seconds, peak = time.monotonic() - began, memory.peak()
+    check_shape(images, len(batch.ids), cell)
+    return Outcome(images, denoiser.nfe, denoiser.vjps, seconds / len(batch.ids), peak, applications(batch))
+
+
+def check_shape(images: object, size: int, cell: Cell) -> None:
+    """Refuse what is no batch of `size` images.
 
     Raises:
         InputError: names the method and what it returned.
     """
-    if not isinstance(restored, torch.Tensor) or restored.shape != batch.clean.shape:
-        found = tuple(restored.shape) if isinstance(restored, torch.Tensor) else type(restored).__name__
+    wanted = (size, *cell.images.image_shape)
+    if not isinstance(images, torch.Tensor) or images.shape != wanted:
+        found = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise InputError(
-            f"method {cell.config.method.name} returned {found} for images of {tuple(batch.clean.shape)}",
+            f"method {cell.config.method.name} returned {found} for images of {wanted}",
             "return the restored images, (B, C, H, W)",
         )

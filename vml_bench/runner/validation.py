@@ -57,11 +57,11 @@ def validate(config: DictConfig) -> None:
     Raises:
         InputError: the first value that cannot be used.
     """
-    from vml_bench.runner.compute import Compute
+    from vml_bench.runner.compute import Compute, given_plainly
 
     values = check_values(config)
     check_unread(config)
-    check_arguments(Compute, values["compute"], "compute")
+    check_arguments(Compute, given_plainly(values["compute"]), "compute")
     for key in NODES:
         group, _, part = key.partition(".")
         check_node(values[group].get(part) if part else values[group], key)

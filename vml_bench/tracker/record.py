@@ -13,8 +13,9 @@ from PIL import Image
 
 from vml_bench.analysis.leaderboard.aggregate import finish
 from vml_bench.analysis.published.claims import METRICS, Claim, Published
-from vml_bench.columns import KEYS
-from vml_bench.configuration import read_config, read_record
+from vml_bench.cards import card
+from vml_bench.columns import KEYS, columns_of, with_bounds
+from vml_bench.configuration import choices, config_dir, read_config, read_record
 from vml_bench.identity import in_words, name_of
 from vml_bench.runner.tracking import Row
 from vml_bench.store import layout
@@ -26,6 +27,10 @@ COUNTS = ("n", "diverged")
 """The leaderboard `KEYS` that are results; the others say which run it is."""
 LEFT_OUT = ("ids", "files", "runner")
 """Parts of a run's record that are as long as the data set, or repeat the configuration."""
+LEAST, LEAST_SET = 10, 50
+"""Images (or scenes) from which on intervals are logged, and distances between sets of images: of fewer, a bootstrap
+interval is too narrow, and a distance on hundreds of features is mostly bias. Both numbers are this project's choice.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,18 @@ class Subject:
 
     Attributes:
         key: tells it from all others.
-        name: shown in legends: the method and its own settings.
+        name: shown in legends: the method and its own settings, then the task and its noise level.
         group: data set, task, noise level and problem: what may be compared.
         job_type: the method, or "published".
-        config: the resolved configuration; as `run` its name, problem, prior and settings in words; and as `provenance`
-            how it was made.
-        tags: the method's family, data set and task; "synthetic" if the numbers mean nothing.
-        scores: by leaderboard column, those that have a value.
+        config: texts and numbers to group by, named as the leaderboard's columns; as `configuration` the resolved
+            configuration, and as `provenance` how it was made; of a claim, as `published` what its source says.
+        tags: the method's family, data set and task; where its settings are from (`origin`); "claim" for a published
+            claim, "synthetic" if the numbers mean nothing.
+        scores: by leaderboard column, those that have a value, of enough images.
         rows: one row per image.
         panel: caption and picture of a few images.
+        first: of the first image one table's row by column: equal columns in all runs, so that W&B's table of several
+            runs shows this image under every method.
     """
 
     key: tuple[str, ...]
@@ -54,6 +62,7 @@ class Subject:
     scores: dict[str, float] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     panel: list[tuple[str, Image.Image]] = field(default_factory=list)
+    first: dict[str, Any] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
@@ -75,16 +84,34 @@ def subject_of(folder: Path) -> Subject:
     """
     config, record = read_config(folder / layout.CONFIG), read_record(folder / layout.RECORD)
     run = run_of(folder, record)
-    words = {"name": run.name, "problem": run.problem.name, "prior": run.prior, "settings": in_words(run.all_settings)}
+    label = labels([run])[0]
+    by = {"dataset": run.dataset, "task": run.task, "noise_std": run.noise_std, "problem": run.problem.name}
+    by |= {"seed": run.problem.form.get("seed"), "prior": run.prior, "method": run.method, "title": run.card.title}
+    by |= {"family": run.card.family, "settings": in_words(run.all_settings), "origin": origin(run), "run": run.name}
     provenance = {name: value for name, value in record.items() if name not in LEFT_OUT}
     return Subject(
         key=(run.dataset, run.task, run.method, run.name),
-        name=labels([run])[0],
+        name=f"{label} · {run.task} σ_y={run.noise_std:g}",
         group=group_of(run.dataset, run.task, run.noise_std, run.problem.name),
         job_type=run.method,
-        config={**config, "run": words, "provenance": provenance},
-        tags=(str(run.card.family), run.dataset, run.task, "synthetic" if run.synthetic else ""),
+        config={**by, "configuration": config, "provenance": provenance},
+        tags=(str(run.card.family), run.dataset, run.task, origin(run), "synthetic" if run.synthetic else ""),
     )
+
+
+def origin(run: Run) -> str:
+    """Where a method's settings are from.
+
+    Returns:
+        "own settings" where they differ from the configuration of its name; of a configuration in a folder of
+        conf/method the folder, such as "published"; "tuned" where conf/experiment/tune has its sweep; else nothing.
+    """
+    choice = choices("method").get(run.method)
+    if choice is None or run.settings:
+        return "own settings" if run.settings else ""
+    if "/" in choice:
+        return choice.partition("/")[0]
+    return "tuned" if (config_dir() / "experiment" / "tune" / f"{choice}.yaml").is_file() else ""
 
 
 def finished(run: Run, panel: int) -> tuple[Subject, list[str]]:
@@ -100,7 +127,18 @@ def finished(run: Run, panel: int) -> tuple[Subject, list[str]]:
     found = finish(run, read_originals)
     scores = finite({name: value for name, value in found.row.items() if name not in KEYS or name in COUNTS})
     rows = run.images.to_dict("records")
-    return replace(subject_of(run.folder), scores=scores, rows=rows, panel=_panel(run, rows[:panel])), found.warnings
+    told = {"scores": meaningful(scores, run), "rows": rows, "panel": _panel(run, rows[:panel]), "first": _first(run)}
+    return replace(subject_of(run.folder), **told), found.warnings
+
+
+def meaningful(scores: Mapping[str, float], run: Run) -> dict[str, float]:
+    """The scores without intervals, and without distances between sets of images, where a run has too few of them."""
+    units = len(run.good) if run.scenes is None else len(run.scenes)
+    columns = columns_of(run.columns).values()
+    bounds = {end for column in columns for end in with_bounds(column.name)[1:]}
+    distances = {name for column in columns if column.features for name in with_bounds(column.name)}
+    left_out = (bounds if units < LEAST else set()) | (distances if units < LEAST_SET else set())
+    return {name: value for name, value in scores.items() if name not in left_out}
 
 
 def published(claims: Published, names: Iterable[str], problems: Collection[Problem]) -> Iterator[Subject]:
@@ -117,6 +155,7 @@ def published(claims: Published, names: Iterable[str], problems: Collection[Prob
             rows.setdefault(row, []).append(claim)
         for row, same in rows.items():
             scores = {column: claim.value for claim in same for column in METRICS[claim.metric]}
+            family = next((card(method).family for method in same[0].methods), "")
             for task in row.candidates:
                 run = {(p.noise_std, p.name) for p in problems if (p.dataset, p.task) == (name, task)}
                 meant = sorted(at for at in run if row.noise_std in (None, at[0]))
@@ -128,12 +167,11 @@ def published(claims: Published, names: Iterable[str], problems: Collection[Prob
                         group=group,
                         job_type="published",
                         config={
-                            "dataset": {"name": name},
-                            "task": {"name": task, "noise_std": noise_std},
-                            "method": {"name": row.method},
+                            **{"dataset": name, "task": task, "noise_std": noise_std, "problem": problem or ""},
+                            **{"method": row.method, "title": row.method, "family": family, "origin": "claim"},
                             "published": {claim.metric: asdict(claim) for claim in same},
                         },
-                        tags=(name, task),
+                        tags=(family, name, task, "claim"),
                         scores=scores | ({"n": row.images} if row.images else {}),
                     )
 
@@ -141,6 +179,18 @@ def published(claims: Published, names: Iterable[str], problems: Collection[Prob
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that JSON can carry: neither NaN nor infinite."""
     return {name: v for name, v in values.items() if v is not None and not (isinstance(v, float) and not isfinite(v))}
+
+
+def _first(run: Run) -> dict[str, Any]:
+    """The row of the first image; empty where it has no pictures."""
+    row = run.images.iloc[0].to_dict()
+    pictures = {"ground truth": run.original, "measurement": run.measurement, "restoration": run.picture}
+    files = {name: place(row["image_id"]) for name, place in pictures.items()}
+    if not any(file.is_file() for file in files.values()):
+        return {}
+    shown = {name: Image.open(file).convert("RGB") if file.is_file() else None for name, file in files.items()}
+    scores = {name: row.get(name) for name in ("psnr", "lpips_alex", "nfe", "vjp", "status")}
+    return {"method": labels([run])[0], "task": run.task, "image_id": row["image_id"], **shown, **finite(scores)}
 
 
 def _panel(run: Run, rows: Sequence[Row]) -> list[tuple[str, Image.Image]]:

@@ -8,9 +8,11 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
+from PIL import Image
 from requests.utils import get_netrc_auth
 from tqdm import tqdm
 
@@ -145,6 +147,9 @@ class WandbTracker(Tracker):
                 media["images"] = wandb.Table(columns=list(rows[0]), data=cells)
             if panel := subject.panel:
                 media["panel"] = [wandb.Image(picture, caption=text, file_type="png") for text, picture in panel]
+            if first := subject.first:
+                cells = [wandb.Image(v, file_type="png") if isinstance(v, Image.Image) else v for v in first.values()]
+                media["first_image"] = wandb.Table(columns=list(first), data=[cells])
             run.log(subject.scores | media)
         run.finish(exit_code=0 if subject else 1)
         if subject and not run.disabled:
@@ -162,16 +167,22 @@ class WandbTracker(Tracker):
 
 
 def track(
-    tracker: WandbTracker, results: Path, claims: Published, dataset: str | None = None, synthetic: bool = False
+    tracker: WandbTracker,
+    results: Path,
+    claims: Published,
+    dataset: str | None = None,
+    synthetic: bool = False,
+    every_claim: bool = False,
 ) -> tuple[list[str | None], list[str]]:
-    """Log every run on disk, and every published claim about its data set, unless it was logged before as it is.
+    """Log every run on disk, and what papers claim about the same data sets, unless it was logged before as it is.
 
     Args:
         tracker: where to.
         results: the results folder.
         claims: what papers claim.
-        dataset: only runs on this data set, and claims about it even if it was not run.
+        dataset: only runs on this data set, and claims about it.
         synthetic: whether to log runs whose images or weights are made up, too.
+        every_claim: whether to log claims about data sets without runs, too.
 
     Returns:
         Where each is, see `WandbTracker.log`; and one note for each run that was left out or is unfinished.
@@ -181,7 +192,7 @@ def track(
     """
     told, notes, failures, problems = [], [], [], set()
     try:
-        for name in datasets(results, dataset):
+        for name in _with_runs(results, dataset, failures):
             try:
                 runs, warnings = select_runs(results, name, synthetic)
             except InputError as error:
@@ -197,12 +208,24 @@ def track(
                     continue
                 notes += warnings
                 told.append(tracker.log(results, subject))
-        if failures and not (problems or (dataset and claims.about(dataset))):
+        names = sorted({problem.dataset for problem in problems})
+        if every_claim:
+            known = [[name for name in wording if name in names] or wording[:1] for wording in claims.datasets.values()]
+            names = [dataset] if dataset else list(dict.fromkeys([*names, *chain.from_iterable(known)]))
+        if failures and not any(map(claims.about, names)) and not problems:
             raise failures[0]
-        names = [dataset] if dataset else sorted({problem.dataset for problem in problems})
         told += [tracker.log(results, subject) for subject in published(claims, names, problems)]
     except (wandb.Error, TimeoutError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         remedy = "the same command goes on from here; with WANDB_MODE=offline it needs no network"
         raise InputError(f"W&B could not be reached ({reason})", remedy) from error
     return told, [*notes, *map(str, failures)]
+
+
+def _with_runs(results: Path, dataset: str | None, failures: list[InputError]) -> list[str]:
+    """Data sets that have runs, or just `dataset`; where there are none, why is added to `failures`."""
+    try:
+        return datasets(results, dataset)
+    except InputError as error:
+        failures.append(error)
+        return []
