@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
 .PHONY: help install demo test test-slow faults bench lint prior card clean tune tune-oracle oracle reproduce-photos \
-        tune-paper-small reproduce-paper-small reproduce-paper-noise $(REPRODUCE)
+        docs tune-paper-small reproduce-paper-small reproduce-paper-noise $(REPRODUCE)
 TUNED := $(basename $(notdir $(wildcard conf/experiment/tune/*.yaml)))
 
 help: ## list the targets
@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-demo: install ## restore 16 photographs under 3 tasks with 6 methods; ends with a leaderboard and pictures
+demo: install ## restore 8 photographs under 2 tasks with 5 methods; ends with a leaderboard and a page
 	$(BIN)/vml-bench run experiment=demo
 	$(BIN)/vml-bench leaderboard --results results/demo
 	$(BIN)/vml-bench report --results results/demo
@@ -107,6 +107,9 @@ faults: install ## kill, fill, truncate, starve … real runs hundreds of times;
 bench: install ## measure time and memory against the network's own, and against deepinv; writes results/performance
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks.performance $(ARGS)
+
+docs: install ## build the pages as a site, build/site/index.html; a broken link fails
+	$(BIN)/mkdocs build --strict
 
 lint: install ## check style, and that imports climb nowhere
 	$(BIN)/ruff check .

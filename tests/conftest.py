@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from vml_bench.configuration import config_dir
 
 torch.set_num_threads(1)  # sums in one order, so that equal work gives equal bytes
+os.environ.pop("COLUMNS", None)  # xdist tells its workers a width, and output is folded to that
 
 
 @pytest.fixture

@@ -1,10 +1,14 @@
-"""Links of the pages lead somewhere, and what the pages name is there."""
+"""Links of the pages lead somewhere, what the pages name is there, and they make a site."""
 
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from vml_bench.cli import parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/*.md")]
@@ -30,6 +34,23 @@ def test_modules_and_functions_that_a_page_names_exist(page):
         pkgutil.resolve_name(name)
     for file in re.findall(r"`((?:vml_bench|baselines|tests|conf)/[\w/.]+)`", page.read_text("utf-8")):
         assert (ROOT / file).exists(), file
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_that_a_page_names_exist(page):
+    commands = re.findall(r"^ +([a-z]+)", parser().format_help(), re.MULTILINE)
+    named = re.findall(r"(?:^ +|`|^)vml-bench ([a-z]\w*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for name in named if name not in commands} == set()
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    """`make docs`, whose links and anchors are checked."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    home, other = ((tmp_path / name).read_text(encoding="utf-8") for name in ("index.html", "docs/extend.html"))
+    assert 'href="docs/extend.html"' in home
+    assert "plug_and_play" in other
 
 
 def test_files_and_functions_of_the_diagram_exist():

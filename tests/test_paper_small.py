@@ -21,7 +21,7 @@ from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
 from vml_bench.operators import BlockAverage
-from vml_bench.plan import StandardNormal
+from vml_bench.runner.cost import StandardNormal
 from vml_bench.runner.validation import validate
 from vml_bench.store import layout
 from vml_bench.studies.splits import as_yaml, best_splits, grid, main

@@ -111,9 +111,9 @@ def cut(file, end=None):
     file.write_bytes(data[: len(data) // 2 if end is None else end])
 
 
-def flip(file, where=0.5):
+def flip(file, at=b""):
     data = bytearray(file.read_bytes())
-    data[int(len(data) * where)] ^= 0xFF
+    data[data.index(at) if at else len(data) // 2] ^= 0xFF
     file.write_bytes(data)
 
 
@@ -199,7 +199,7 @@ DAMAGE = {
     "picture removed": (lambda f: picture(f).unlink(), "recon", "is missing"),
     "pictures swapped": (lambda f: swap(f / "recon"), "recon", "sha256 is another"),
     "rows truncated": (lambda f: cut(f / IMAGES), IMAGES, "cannot be read"),
-    "rows with a flipped byte": (lambda f: flip(f / IMAGES, 0.03), IMAGES, "cannot be read"),
+    "rows with a flipped byte": (lambda f: flip(f / IMAGES, b"chelsea"), IMAGES, "cannot be read"),
     "rows removed": (lambda f: (f / IMAGES).unlink(), IMAGES, "unfinished: 0 of 3"),
     "row removed": (lambda f: edit_table(f, lambda t: t.drop(1)), IMAGES, "unfinished: 2 of 3, without chel"),
     "row twice": (lambda f: edit_table(f, lambda t: pd.concat([t, t[:1]])), IMAGES, "-192-064' twice"),

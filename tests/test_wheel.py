@@ -1,4 +1,4 @@
-"""The wheel carries configuration and weights, and runs from any folder."""
+"""The wheel carries configuration, weights and what is published, and runs from any folder."""
 
 import os
 import subprocess
@@ -28,3 +28,5 @@ def test_a_wheel_installed_elsewhere_runs_a_cell_from_any_folder(tmp_path):
     answer = python("-m", "vml_bench.cli", "run", "dataset=photos64", *cell)
     assert answer.returncode == 0, answer.stderr
     assert len(list(elsewhere.glob("results/runs/photos64/sr4/ddrm/*/recon/*.png"))) == 1
+    answer = python("-m", "vml_bench.cli", "plan", "dataset=celebahq256", "task=inpaint_half", "method=vml_map")
+    assert "to measure what is published in" in answer.stdout, answer.stderr

@@ -14,7 +14,7 @@ from torch import Tensor
 from vml_bench.configuration import config_dir
 from vml_bench.contract import Prior, needs_prior
 from vml_bench.errors import InputError
-from vml_bench.plan import count
+from vml_bench.runner.cost import count
 
 SIGMA = 1.0
 """Where the bare network is asked; its cost does not depend on σ."""

@@ -28,9 +28,9 @@ from benchmarks.performance.record import Benchmark, Table, begin, options, writ
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
-from vml_bench.plan import count
 from vml_bench.priors.synthetic import write_synthetic
-from vml_bench.runner.cell import assemble
+from vml_bench.runner.cell import Cell
+from vml_bench.runner.cost import count
 from vml_bench.runner.resources import build
 from vml_bench.runner.run import Runner
 
@@ -53,13 +53,13 @@ def measure(
     fresh = itertools.count(1)
     config = config.copy()
     config.runner.results_dir = str(scratch / "first")
-    cell = assemble(config)
+    cell = Cell(config)
     network = uses_network(config.method)
     nfe, vjp = 0, 0
     if network:
         config, nfe, vjp = shortened(config, cell.prior, passes)
         config.runner.results_dir = str(scratch / "cut")
-        cell = assemble(config)
+        cell = Cell(config)
     batch = cell.batch(cell.ids)
 
     def method() -> None:
@@ -69,7 +69,7 @@ def measure(
     def fresh_cell() -> tuple[Runner]:  # another seed each time, for scores of equal pictures are remembered
         config.seed = next(fresh)
         config.runner.results_dir = str(scratch / f"cell-{config.seed}")
-        return (assemble(config),)
+        return (Cell(config),)
 
     works = {"method": Work(method), "cell": Work(lambda cell: Runner(cell).run(), fresh_cell)}
     if network:

@@ -61,8 +61,9 @@ def test_a_configuration_in_a_results_folder_builds_and_looks_up_nothing(
 def test_a_tracker_is_told_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SECRET", "hunter2hunter2")
     run = write_run(tmp_path)
-    change(run, extra={"secret": "${oc.env:SOME_SECRET}", "_target_": "os.system"})
-    assert subject_of(run).config["extra"] == {"secret": "${oc.env:SOME_SECRET}", "_target_": "os.system"}
+    extra = {"secret": "${oc.env:SOME_SECRET}", "_target_": "os.system"}
+    change(run, extra=extra)
+    assert subject_of(run).config["configuration"]["extra"] == extra
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

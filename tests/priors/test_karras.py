@@ -97,6 +97,24 @@ def test_the_networks_of_lsun_have_the_published_shapes():
     assert "input_blocks.8.1.qkv.weight" not in shapes
 
 
+@pytest.mark.slow
+def test_the_lsun_network_loads_at_its_size_and_map_ga_takes_a_step(tmp_path):
+    shapes = ADMFormat(ADMConfig(**LSUN256)).shapes
+    path = tmp_path / "ct_cat256.pt"
+    torch.save({name: tensor.half() for name, tensor in arbitrary_tensors(shapes).items()}, path)
+    prior = load_karras_prior(path, consistency=True)
+    assert prior.notes == ()
+    assert sum(parameter.numel() for parameter in prior.parameters()) == sum(map(math.prod, shapes.values()))
+    x = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(prior(x, prior.sigma_min), x)
+    operator = InpaintHalf((3, 256, 256))
+    method = MAPGA(inner_steps=1, prior_step=False, replace_observed=True, schedule=EDMSchedule(2))
+    y = operator.forward(x.clamp(-1, 1))
+    answer = method.restore(y, operator, 0.0, Denoiser(prior), ImageNoise(0, ["a"], "method"))
+    assert torch.isfinite(answer).all()
+    assert operator.residual(answer, y).max() < 1e-4
+
+
 @pytest.mark.parametrize(
     ("build", "said"),
     [

@@ -86,7 +86,9 @@ def load_karras_prior(
     """
     if not checkpoint:
         raise InputError(
-            "this prior needs a weight file", "set prior.checkpoint to one of github.com/openai/consistency_models"
+            "this prior needs a weight file",
+            "curl -L -C - -O https://openaipublic.blob.core.windows.net/consistency/ct_cat256.pt, then "
+            "prior.checkpoint=ct_cat256.pt",
         )
     try:
         config = ADMConfig(**LSUN256 | {key: _frozen(value) for key, value in (network or {}).items()})

@@ -23,6 +23,9 @@ UNREADABLE = (*parts.DAMAGED, OverflowError)
 HELD_ONCE = lru_cache(maxsize=64)(tuple)
 """Equal tuples as one object: thousands of runs on the same images hold their names once."""
 
+EXTERNAL = "external"
+"""The family of a run whose pictures another program restored (`vml_bench.runner.external`)."""
+
 Read = TypeVar("Read")
 
 
@@ -172,6 +175,11 @@ class Run:
     def exact(self) -> bool:
         """Whether it is scored against an exact posterior."""
         return "reference" in self.problem.form
+
+    @property
+    def external(self) -> bool:
+        """Whether another program restored its pictures; then what they took may be unknown."""
+        return self.about.get("family") == EXTERNAL
 
     def picture(self, image_id: str) -> Path:
         """Where the restoration of an image lies."""

@@ -42,7 +42,8 @@ def check_rows(kept: RunKept) -> Iterator[Finding]:
 def check_numbers(kept: RunKept) -> Iterator[Finding]:
     """Scores are numbers where the status is ok and none where the image diverged; all that was asked for are there.
 
-    What a restoration took is a number in every row. The PSNR of a perfect one is infinite.
+    What a restoration took is a number in every row, unless another program made it. The PSNR of a perfect one is
+    infinite.
     """
     rows, status = kept.rows, kept.rows["status"]
     numbers = rows.select_dtypes("number").astype(float)
@@ -54,7 +55,9 @@ def check_numbers(kept: RunKept) -> Iterator[Finding]:
     wrong = {image_id: f"the status is '{said}'" for image_id, said in status.items() if said not in layout.STATUSES}
     for name, values in numbers.items():
         bad = ~np.isfinite(values) & ~((name == "psnr") & (values == np.inf))
-        if name not in layout.EFFORT:
+        if name in layout.EFFORT:
+            bad &= not kept.run.external  # whose effort may be unknown
+        else:
             filled = (status == layout.DIVERGED) & values.notna() & (name != "residual")
             bad = (status == layout.OK) & bad & (name in needed) | filled
         for image_id, value in values[bad].items():

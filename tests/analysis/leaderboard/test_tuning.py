@@ -12,7 +12,7 @@ from vml_bench.analysis.leaderboard.tuning import tuning_table
 from vml_bench.cli import main
 from vml_bench.configuration import config_dir
 from vml_bench.errors import InputError
-from vml_bench.runner.progress import cells_of
+from vml_bench.runner.sweep import overrides_of
 from vml_bench.store import layout
 
 SETTINGS, CELLS = 8, 6
@@ -115,7 +115,7 @@ def test_every_method_has_the_same_budget_off_the_test_images(name, on, field, t
         config = compose("config", [f"experiment=tune/{name}", *on], return_hydra_config=True)
         benchmark = compose("config", [f"dataset={config.dataset.name.removesuffix('_tune')}"])
     assert config.hydra.sweeper.params.method == name
-    assert cells_of(config) == SETTINGS * CELLS
+    assert len(overrides_of(config)) == SETTINGS * CELLS
     assert (config.dataset.images[field], benchmark.dataset.images[field]) == (tuned, tested)
     assert config.runner.results_dir == "results/tuning"
 

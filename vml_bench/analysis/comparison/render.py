@@ -143,7 +143,7 @@ def format_comparison(comparison: Comparison, metric: str) -> str:
     parts = []
     for table in (*tables(comparison, column), *overall(comparison, column)):
         above = (" · ".join([comparison.dataset, *table.title, column.title]), *table.notes)
-        lines = aligned([table.headings, *table.rows], left=[table.names], rule=True)
+        lines = aligned([table.headings, *table.rows], left=[table.names], rule=True, keys=table.names + 1)
         parts.append("\n".join([*map(escape_terminal, above), *lines]))
     return "\n\n".join([*parts, "\n".join(explanation(comparison))])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vml_bench.analysis.leaderboard.aggregate import build, store_features
+from vml_bench.analysis.leaderboard.aggregate import build, of_runs, store_features
 from vml_bench.analysis.leaderboard.latex import to_tex
 from vml_bench.analysis.leaderboard.render import format_table, to_markdown
 from vml_bench.metrics.suite import extractor
@@ -15,7 +15,7 @@ from vml_bench.store import layout
 from vml_bench.store.runs import datasets
 from vml_bench.text import write_files
 
-__all__ = ["build", "datasets", "extractor", "format_table", "store_features", "write", "write_csv"]
+__all__ = ["build", "datasets", "extractor", "format_table", "of_runs", "store_features", "write", "write_csv"]
 
 
 def write(frame: pd.DataFrame, folder: str | Path, tex_intervals: bool = False) -> list[Path]:

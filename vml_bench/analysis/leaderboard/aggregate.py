@@ -19,7 +19,7 @@ from vml_bench.identity import in_words
 from vml_bench.metrics.frechet import frechet_distance, frechet_interval, kernel_distance
 from vml_bench.store.features import Extract, Features, complete_features, read_originals
 from vml_bench.store.labels import differences, labels
-from vml_bench.store.runs import Problem, Run, by_problem, each, read_runs, select_runs
+from vml_bench.store.runs import Problem, Run, by_problem, each, open_run, read_runs, select_runs
 
 KERNEL = ("kid", "kd_alex")
 """The columns of distances that are kernel distances; the others are Fréchet distances."""
@@ -65,6 +65,18 @@ def build(results_dir: str | Path, dataset: str, synthetic: bool = False) -> tup
     frame = _frame([run for run, _ in found], [one.row for _, one in found])
     frame.attrs |= {"dataset": dataset, "warnings": warnings}
     return frame, warnings
+
+
+def of_runs(folders: Iterable[Path]) -> pd.DataFrame:
+    """The rows of some runs, with the columns of `build`; `attrs` holds the "results" folder, too.
+
+    Raises:
+        One of `vml_bench.store.runs.UNREADABLE`: a run cannot be read.
+    """
+    runs, originals = [open_run(folder) for folder in folders], cache(read_originals)
+    frame = _frame(runs, [finish(run, originals).row for run in each(runs)])
+    frame.attrs |= {"dataset": runs[0].dataset, "results": str(runs[0].results)}
+    return frame
 
 
 def _frame(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

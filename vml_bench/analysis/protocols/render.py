@@ -54,7 +54,7 @@ def format_report(frame: pd.DataFrame) -> str:
     rows = table(frame)
     notes = list(dict.fromkeys(row[-1] for row in rows if row[-1]))
     cells = [list(HEAD), *([*row[:-1], f"({notes.index(row[-1]) + 1})" if row[-1] else ""] for row in rows)]
-    lines = aligned(cells, rule=True)
+    lines = aligned(cells, rule=True, keys=3)
     numbered = [f"({i}) {escape_terminal(note)}" for i, note in enumerate(notes, 1)]
     synthetic = [SYNTHETIC] if frame.attrs["synthetic"] else []
     return "\n".join([escape_terminal(frame.attrs["run"]), *lines, "", *synthetic, ABOUT, *numbered])

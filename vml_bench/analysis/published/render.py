@@ -112,8 +112,8 @@ def format_comparison(frame: pd.DataFrame, dataset: str) -> str:
         known += [f"{TO_RUN}: {command}" for command in to_run]
         cells = [[*CLAIMED, *HEAD], *rows]
         used = [i for i in range(len(cells[0])) if any(line[i] for line in rows)]
-        lines = aligned([[line[i] for i in used] for line in cells])
-        parts.append("\n".join([*map(escape_terminal, (title, *known)), *(f"    {line}" for line in lines)]))
+        lines = aligned([[line[i] for i in used] for line in cells], indent=4)
+        parts.append("\n".join([*map(escape_terminal, (title, *known)), *lines]))
     return "\n\n".join(parts)
 
 

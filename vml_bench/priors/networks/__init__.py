@@ -73,6 +73,6 @@ def published(name: str, format: str | None = None) -> PublishedNetwork:
 
 
 def _read(name: str) -> PublishedNetwork:
-    text = files("vml_bench.priors").joinpath("networks", f"{name}.yaml").read_text()
+    text = files("vml_bench.priors").joinpath("networks", f"{name}.yaml").read_text(encoding="utf-8")
     described = OmegaConf.to_container(OmegaConf.create(text))
     return PublishedNetwork(name, files=find(f"{name}-prior").files, **described)
