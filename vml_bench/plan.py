@@ -45,7 +45,7 @@ EXACT_ROW_BYTES = 125
 """Bytes per image where the posterior is exact, beside its numbers in double precision: no picture is kept."""
 
 CORE = 80.0
-"""GFLOP/s of a processor's core, in whatever precision: with the photos64 network 130 were measured on an AMD EPYC's
+"""GFLOP/s of a CPU core, in whatever precision: with the photos64 network 130 were measured on an AMD EPYC's
 (results/performance), 42 on an older one without AVX-512."""
 CARDS = {"H100": (67_000, 989_000), "H200": (67_000, 989_000), "A100": (19_500, 312_000)}
 """GFLOP/s of NVIDIA's cards by their data sheets, in float32 and in half precision."""
