@@ -13,7 +13,8 @@ from vml_bench.columns import LPIPS, PSNR
 from vml_bench.errors import InputError
 from vml_bench.store import layout
 from vml_bench.store.runs import select_runs
-from vml_bench.studies.equal_compute import budget_of, differences, groups, main, wins
+from vml_bench.studies.equal_compute import main
+from vml_bench.studies.groups import budget_of, differences, groups, wins
 
 IDS = [f"{photograph}-{crop}" for photograph in "abcdefgh" for crop in range(2)]
 PLAIN = np.linspace(0.2, 0.4, len(IDS))
