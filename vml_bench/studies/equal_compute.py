@@ -3,8 +3,8 @@
     python -m vml_bench.studies.equal_compute
 
 Reads what `make reproduce-paper-small` and `make reproduce-paper-noise` left, and writes equal_compute.{csv,md,png} and
-noise.{csv,md,png} into the same results folder. A run's budget is the least of `groups.BUDGETS` that its evaluations and
-products fit into; runs of one budget and σ_y are compared over the tasks that all of its methods ran on the same
+noise.{csv,md,png} into the same results folder. A run's budget is the least of `groups.BUDGETS` that its evaluations
+and products fit into; runs of one budget and σ_y are compared over the tasks that all of its methods ran on the same
 images. Differences are of each image's mean over those tasks, tested as `vml-bench compare` does: whole photographs are
 resampled, and Holm's correction is over all pairs of a column.
 """
