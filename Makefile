@@ -8,7 +8,8 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
 .PHONY: help install demo test test-slow faults bench lint prior card clean tune tune-oracle oracle reproduce-photos \
-        docs tune-paper-small reproduce-paper-small reproduce-paper-noise $(REPRODUCE)
+        docs tune-paper-small reproduce-paper-small reproduce-paper-noise \
+        reproduce-frontier $(REPRODUCE)
 TUNED := $(basename $(notdir $(wildcard conf/experiment/tune/*.yaml)))
 
 help: ## list the targets
@@ -78,6 +79,12 @@ reproduce-paper-noise: install ## the same methods under four levels of noise, a
 	for sweep in paper_noise/levels paper_noise; do $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
 ifndef PLAN
 	$(BIN)/vml-bench leaderboard --results results/paper_small --dataset photos64 $(TABLE)
+endif
+
+reproduce-frontier: install ## LPIPS against PSNR at equal compute, and the one knob: an hour on two cores; PLAN=1 too
+	for sweep in frontier frontier/knob; do $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
+ifndef PLAN
+	$(BIN)/python -m vml_bench.studies.frontier
 endif
 
 tune: install ## eight settings of every method on the tuning crops, and the table that compares them

@@ -17,7 +17,7 @@ KEYS = {
     "prior": ("name", "cite", "cost", "model", "synthetic"),
     "dataset": ("name", "cite", "wants", "images"),
     "task": ("name", "noise_std", "operator"),
-    "method": ("name", "about", "tasks", "source", "sampler"),
+    "method": ("name", "about", "tasks", "by_task", "source", "sampler"),
 }
 """What the harness itself reads of each group; what else stands there must be referred to by something."""
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)(?=[$}])")

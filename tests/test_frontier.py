@@ -1,0 +1,110 @@
+"""The frontier: what is on it, and when a method with a knob is dominated, ties or dominates."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.run_folders import write_run
+from vml_bench.errors import InputError
+from vml_bench.store import layout
+from vml_bench.store.runs import select_runs
+from vml_bench.studies.frontier import OWN, cells, front, main, point_table
+
+IDS = [f"{photograph}-{crop}" for photograph in "abcdefgh" for crop in range(2)]
+WAVE = np.cos(np.arange(len(IDS)))
+
+
+def leave(results, method, lpips=0.3, psnr=25.0, switch=None, nfe=30, task="sr4"):
+    """A run whose images score about so much; two runs of equal scores are equal image by image."""
+    name = f"{len(layout.run_folders(results)):010d}"
+    scores = {"lpips": lpips + 0.1 * WAVE + 0.01 * lpips * WAVE**2, "psnr": psnr + WAVE + 0.001 * psnr * WAVE**2}
+    folder = write_run(results, method, name, dataset="photos64", task=task, noise_std=0.05, ids=IDS, **scores)
+    table = pd.read_parquet(folder / layout.TABLE).assign(nfe=nfe)
+    table.to_parquet(folder / layout.TABLE, index=False)
+    record = json.loads((folder / layout.RECORD).read_text())
+    record["form"]["method"] = {"X": {} if switch is None else {"switch": switch}}
+    (folder / layout.RECORD).write_text(json.dumps(record))
+
+
+def found(results):
+    return list(cells(select_runs(results, "photos64")[0]))
+
+
+@pytest.mark.parametrize(
+    ("places", "verdict", "lowest"),
+    [
+        ([(0.30, 25.0)], "tie", True),
+        ([(0.25, 25.0)], "dominates", True),
+        ([(0.30, 25.5)], "dominates", True),
+        ([(0.25, 25.5)], "dominates", True),
+        ([(0.35, 24.5)], "dominated", False),
+        ([(0.25, 24.5)], "dominated", True),
+        ([(0.25, 24.5), (0.35, 25.5)], "dominated", True),
+        ([(0.25, 24.5), (0.30, 25.0)], "tie", True),
+        ([(0.35, 25.5), (0.40, 26.0)], "dominated", False),
+    ],
+)
+def test_verdicts_against_one_other(tmp_path, places, verdict, lowest):
+    leave(tmp_path, "ddrm")
+    for i, (lpips, psnr) in enumerate(places):
+        leave(tmp_path, OWN, lpips, psnr, switch=float(i))
+    (cell,) = found(tmp_path)
+    assert (cell.verdict(), cell.lowest_lpips()) == (verdict, lowest)
+
+
+def test_to_dominate_it_must_be_ahead_of_every_other(tmp_path):
+    leave(tmp_path, "ddrm")
+    leave(tmp_path, "ddnm", lpips=0.25)
+    leave(tmp_path, OWN, lpips=0.25, switch=1.0)
+    (cell,) = found(tmp_path)
+    assert cell.verdict() == "tie"
+
+
+def test_cells_are_by_budget_and_task_and_hold_what_compares(tmp_path):
+    for nfe, task in ((20, "sr4"), (51, "sr4"), (30, "inpaint_box")):
+        leave(tmp_path, "ddrm", nfe=nfe, task=task)
+        leave(tmp_path, OWN, nfe=nfe - 1, task=task, switch=1.0)
+    leave(tmp_path, "ddrm", task="deblur_gauss")
+    leave(tmp_path, "ddrm", nfe=100)
+    assert [cell.problem[:1] + cell.problem[2:] for cell in found(tmp_path)] == [
+        (20, "sr4"),
+        (30, "inpaint_box"),
+        (50, "sr4"),
+    ]
+
+
+def test_two_runs_at_one_place_are_refused(tmp_path):
+    leave(tmp_path, OWN, switch=1.0, nfe=29)
+    leave(tmp_path, OWN, switch=1.0, nfe=30)
+    with pytest.raises(InputError, match="two runs of sr4 .* cost about 30"):
+        found(tmp_path)
+
+
+def test_the_front_is_what_no_other_beats_in_both():
+    points = pd.DataFrame({"lpips_alex": [0.1, 0.2, 0.3, 0.2, 0.15], "psnr": [20.0, 22.0, 21.0, 21.5, 20.0]})
+    assert front(points).index.tolist() == [0, 1]
+
+
+def test_the_command_writes_tables_and_a_figure_for_each_budget(tmp_path, capsys):
+    for nfe in (20, 30):
+        leave(tmp_path, "ddrm", nfe=nfe)
+        leave(tmp_path, OWN, 0.25, 25.5, switch=1.0, nfe=nfe)
+        leave(tmp_path, OWN, 0.35, 26.0, switch=0.3, nfe=nfe)
+    main(["--results", str(tmp_path)])
+    names = ["frontier.csv", "frontier.md", "frontier_20.png", "frontier_30.png", "frontier_pairs.csv"]
+    assert sorted(capsys.readouterr().out.split()) == [str(tmp_path / name) for name in names]
+    page = (tmp_path / "frontier.md").read_text()
+    assert "| 30 | 1 | 0 | 0 | 1 | 1 of 1 |" in page.replace("  ", " ")
+    table = pd.read_csv(tmp_path / "frontier.csv")
+    assert table.groupby("method")["front"].all().to_dict() == {OWN: True, "ddrm": False}
+    assert point_table(found(tmp_path))["lpips_alex"].min() == pytest.approx(table["lpips_alex"].min(), abs=1e-6)
+
+
+def test_without_the_method_it_says_what_runs_it(tmp_path):
+    leave(tmp_path, "ddrm")
+    with pytest.raises(InputError, match="make reproduce-frontier"):
+        main(["--results", str(tmp_path)])

@@ -1,0 +1,298 @@
+"""What each method reaches in the plane of LPIPS and PSNR at equal compute, and where one with a knob stands.
+
+    python -m vml_bench.studies.frontier
+
+Reads what `make reproduce-frontier` left, and writes frontier.{csv,md}, frontier_<budget>.png and frontier_pairs.csv.
+A run's budget is the least of `BUDGETS` that its evaluations and products fit into; a cell is a task, a σ_y and a
+budget.
+
+Two runs of a cell are compared image by image, in LPIPS and in PSNR, as `vml-bench compare` does: whole photographs are
+resampled, and Holm's correction is over all pairs of the cell in both metrics. One run answers another if it is worse
+beyond chance in neither. The method with the knob is *dominated* in a cell by a method that none of its places answers;
+it *dominates* the cell if against every method one of its places is worse in neither metric and better in one, beyond
+chance; else the cell is a *tie*.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vml_bench.analysis.comparison.cells import unit_names
+from vml_bench.analysis.comparison.compare import ALPHA, RESAMPLES
+from vml_bench.analysis.comparison.paired import draw as draw_resamples
+from vml_bench.analysis.comparison.paired import holm, paired_bootstrap
+from vml_bench.columns import LPIPS, PSNR
+from vml_bench.errors import InputError
+from vml_bench.figures.page import save
+from vml_bench.store.runs import Run, select_runs
+from vml_bench.text import MISSING, markdown, number, write_files
+
+DATASET = "photos64"
+BUDGETS = (20, 30, 50)
+SLACK = 1
+"""Evaluations that a run may have above its budget: three Euler steps at each of 17 levels are 51."""
+OWN = "mode_then_sample"
+"""The method with the knob."""
+METRICS = (LPIPS, PSNR)
+
+
+class Place(NamedTuple):
+    """A method at one place of its knob; σ* is None for a method that has none."""
+
+    method: str
+    switch: float | None = None
+
+    @classmethod
+    def of(cls, run: Run) -> Place:
+        """A run's."""
+        (options,) = run.form["method"].values()
+        return cls(run.method, options["switch"] if run.method == OWN else None)
+
+
+class Problem(NamedTuple):
+    """What a cell holds equal."""
+
+    budget: int
+    noise_std: float
+    task: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one task, σ_y and budget, by method and place, on the same images."""
+
+    problem: Problem
+    runs: dict[Place, Run]
+
+    def scores(self, metric: str) -> pd.DataFrame:
+        """One row per image, a column per run; NaN where one diverged."""
+        return pd.DataFrame({place: run.good.set_index("image_id")[metric] for place, run in self.runs.items()})
+
+    @property
+    def own(self) -> list[Place]:
+        """The places of the method with the knob, by σ*."""
+        return sorted((place for place in self.runs if place.method == OWN), key=lambda place: place.switch)
+
+    @property
+    def others(self) -> list[Place]:
+        """The rest, in the order of their cards."""
+        return sorted(
+            (place for place in self.runs if place.method != OWN), key=lambda place: self.runs[place].card.place
+        )
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """One row per place of the knob, other method and metric: `difference`, own less other, `low`, `high`,
+        `p_holm`, and `better`: +1 or −1 where it is better or worse beyond chance, else 0."""
+        found = []
+        for column in METRICS:
+            scores = self.scores(column.name).replace(np.inf, np.nan)
+            names, unit = np.unique(unit_names(DATASET, list(scores.index)), return_inverse=True)
+            keys = list(product(self.own, self.others))
+            gaps = np.stack([(scores[own] - scores[other]).to_numpy() for own, other in keys], axis=1)
+            test = paired_bootstrap(gaps, unit, draw_resamples(len(names), RESAMPLES))
+            rows = [(column.name, own.switch, other.method) for own, other in keys]
+            test[["metric", "switch", "other"]] = rows
+            test["sign"] = column.better * np.sign(test["difference"])
+            found.append(test)
+        table = pd.concat(found, ignore_index=True)
+        table["p_holm"] = holm(table["p"].to_numpy())
+        table["better"] = np.where(table["p_holm"] < ALPHA, table.pop("sign"), 0).astype(int)
+        return table.assign(**self.problem._asdict())
+
+    def verdict(self) -> str:
+        """dominated, tie or dominates."""
+        by_place = self.pairs.pivot_table(index=["other", "switch"], columns="metric", values="better", observed=True)
+        worst, best = by_place.min(axis=1), by_place.max(axis=1)
+        answers = (worst >= 0).groupby("other").any()
+        ahead = ((worst >= 0) & (best > 0)).groupby("other").any()
+        return "dominates" if ahead.all() else "tie" if answers.all() else "dominated"
+
+    def lowest_lpips(self) -> bool:
+        """Whether no other method is better beyond chance in LPIPS than the place of the knob with the lowest."""
+        means = self.scores(LPIPS.name).mean()
+        place = min(self.own, key=lambda place: means[place])
+        here = self.pairs[(self.pairs["metric"] == LPIPS.name) & (self.pairs["switch"] == place.switch)]
+        return bool((here["better"] >= 0).all())
+
+
+def cells(runs: Sequence[Run]) -> Iterator[Cell]:
+    """The cells in which the method with the knob stands beside others, by budget, σ_y and task.
+
+    Raises:
+        InputError: a method ran twice at one place of a cell.
+    """
+    found: dict[Problem, dict[Place, Run]] = {}
+    for run in runs:
+        compute = float((run.images["nfe"] + run.images["vjp"]).mean())
+        budget = next((budget for budget in BUDGETS if 0 < compute <= budget + SLACK), None)
+        if budget is None:
+            continue
+        own = found.setdefault(Problem(budget, run.noise_std, run.task), {})
+        place = Place.of(run)
+        if place in own:
+            raise InputError(f"two runs of {run.label} cost about {budget}", f"take one away: {run.folder}")
+        own[place] = run
+    for problem, own in sorted(found.items()):
+        cell = Cell(problem, own)
+        if cell.own and cell.others:
+            yield cell
+
+
+def front(points: pd.DataFrame) -> pd.DataFrame:
+    """Those of the points, rows with `lpips_alex` and `psnr`, that no other beats in both; by LPIPS."""
+    ranked = points.sort_values([LPIPS.name, PSNR.name], ascending=[True, False])
+    return ranked[ranked[PSNR.name] > ranked[PSNR.name].cummax().shift(fill_value=-np.inf)]
+
+
+def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
+    """One row per cell, method and place: mean LPIPS and PSNR, cost, and whether it is on the cell's front."""
+    rows = []
+    for cell in cells:
+        means = {column.name: cell.scores(column.name).mean() for column in METRICS}
+        points = pd.DataFrame(
+            {
+                **{"method": place.method, "switch": place.switch, "n": len(run.good)},
+                **{name: run.images[name].mean() for name in ("nfe", "vjp")},
+                **{name: of_place[place] for name, of_place in means.items()},
+            }
+            for place, run in cell.runs.items()
+        )
+        points["front"] = points.index.isin(front(points).index)
+        rows.append(points.assign(**cell.problem._asdict()))
+    return pd.concat(rows, ignore_index=True)
+
+
+# --------------------------------------------------------------------------------------------------------- as a report
+
+ABOUT = """# What each method reaches at equal compute
+
+photos64, 16 test crops, bfloat16; columns hold evaluations + products per image equal. `mode_then_sample` stands at
+three places of its knob σ*, the other methods at their own settings of the tuning crops. Made by
+`make reproduce-frontier` and `python -m vml_bench.studies.frontier`, whose first lines say what *dominated*, *tie* and
+*dominates* mean."""
+
+
+def counts_markdown(cells: Sequence[Cell]) -> list[str]:
+    """In how many cells of each budget the method with the knob is dominated, ties, dominates, and leads in LPIPS."""
+    rows = []
+    for budget in sorted({cell.problem.budget for cell in cells}):
+        here = [cell for cell in cells if cell.problem.budget == budget]
+        verdicts = [cell.verdict() for cell in here]
+        counted = [verdicts.count(verdict) for verdict in ("dominated", "tie", "dominates")]
+        lowest = sum(cell.lowest_lpips() for cell in here)
+        rows.append([str(budget), str(len(here)), *map(str, counted), f"{lowest} of {len(here)}"])
+    header = ("budget", "cells", "dominated", "tie", "dominates", "lowest LPIPS or a tie in it")
+    return markdown(header, rows, left=[])
+
+
+def means_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
+    """LPIPS / PSNR, means over the cells of each budget and σ_y; those on the front of these means in bold."""
+    grouped = table.groupby(["noise_std", "budget", "method", "switch"], dropna=False)[["lpips_alex", "psnr"]]
+    means = grouped.mean().reset_index()
+    columns, fronts = list(dict.fromkeys(zip(means["noise_std"], means["budget"], strict=True))), set()
+    for noise_std, budget in columns:
+        fronts |= set(front(means[(means["noise_std"] == noise_std) & (means["budget"] == budget)]).index)
+    rows = []
+    for method, title in titles.items():
+        for switch, own in means[means["method"] == method].groupby("switch", dropna=False):
+            cells = [title if np.isnan(switch) else f"{title}, σ* = {switch:g}"]
+            for noise_std, budget in columns:
+                here = own[(own["noise_std"] == noise_std) & (own["budget"] == budget)]
+                if here.empty:
+                    cells.append(MISSING)
+                    continue
+                text = f"{number(here['lpips_alex'].item(), 3)} / {number(here['psnr'].item(), 2)}"
+                cells.append(f"**{text}**" if here.index[0] in fronts else text)
+            rows.append(cells)
+    headings = [f"σ_y = {noise_std:g}, {budget}" for noise_std, budget in columns]
+    return markdown(("method", *headings), rows, left=[0])
+
+
+def cells_markdown(cells: Sequence[Cell]) -> list[str]:
+    """The verdict of each cell and by whom it is dominated."""
+    rows = []
+    for cell in cells:
+        by_place = cell.pairs.pivot_table(index=["other", "switch"], columns="metric", values="better", observed=True)
+        answered = (by_place.min(axis=1) >= 0).groupby("other").any()
+        unanswered = ", ".join(answered.index[~answered]) or MISSING
+        budget, noise_std, task = cell.problem
+        rows.append([str(budget), f"{noise_std:g}", task, cell.verdict(), unanswered])
+    return markdown(("budget", "σ_y", "task", "verdict", "not answered"), rows, left=[2, 3, 4])
+
+
+def titles_of(cells: Sequence[Cell]) -> dict[str, str]:
+    """What the methods are called, in the order of their cards."""
+    found = {run.method: run.card for cell in cells for run in cell.runs.values()}
+    return {name: card.title for name, card in sorted(found.items(), key=lambda item: item[1].place)}
+
+
+def report(cells: Sequence[Cell]) -> dict[str, str]:
+    """The tables as files, by name."""
+    table = point_table(cells)
+    lines = [ABOUT, "", f"## `{OWN}` against the others", "", *counts_markdown(cells)]
+    lines += ["", "## LPIPS / PSNR, means over tasks", "", *means_markdown(table, titles_of(cells))]
+    lines += ["", "## Cell by cell", "", *cells_markdown(cells)]
+    return {
+        "frontier.md": "\n".join(lines) + "\n",
+        "frontier.csv": table.to_csv(index=False, float_format="%.6g"),
+        "frontier_pairs.csv": pd.concat([cell.pairs for cell in cells]).to_csv(index=False, float_format="%.6g"),
+    }
+
+
+def draw(cells: Sequence[Cell], budget: int) -> Figure:
+    """LPIPS against PSNR at one budget, a panel per task and σ_y; the front is a line, the knob's places are joined."""
+    here = [cell for cell in cells if cell.problem.budget == budget]
+    noises = sorted({cell.problem.noise_std for cell in here})
+    tasks = sorted({cell.problem.task for cell in here})
+    figure = Figure(figsize=(2.6 * len(tasks) + 0.6, 2.7 * len(noises) + 0.8), dpi=130, layout="constrained")
+    axes = figure.subplots(len(noises), len(tasks), squeeze=False)
+    handles = {}
+    for cell in here:
+        axis = axes[noises.index(cell.problem.noise_std), tasks.index(cell.problem.task)]
+        axis.set_title(f"{cell.problem.task}, σ_y = {cell.problem.noise_std:g}", fontsize=9)
+        points = point_table([cell])
+        edge = front(points)
+        axis.step(edge[LPIPS.name], edge[PSNR.name], where="post", color="0.75", lw=3, zorder=0)
+        for method, own in points.groupby("method"):
+            card = next(run.card for place, run in cell.runs.items() if place.method == method)
+            own = own.sort_values("switch")
+            fill = "white" if card.hollow else card.colour
+            style = {"color": card.colour, "marker": card.marker, "mfc": fill, "ms": 6, "lw": 1}
+            handles[card.title] = axis.plot(own[LPIPS.name], own[PSNR.name], **style)[0]
+        axis.grid(alpha=0.2)
+        axis.tick_params(labelsize=7)
+    for axis in axes[-1]:
+        axis.set_xlabel(LPIPS.title, fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(f"{PSNR.title} ({PSNR.unit})", fontsize=8)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    return figure
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the runs and write tables and figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("results/frontier"), help="the results folder")
+    results = parser.parse_args(arguments).results
+    found = list(cells(select_runs(results, DATASET)[0]))
+    if not found:
+        raise InputError(f"no cell under {results} in which {OWN} stands beside others", "make reproduce-frontier")
+    budgets = sorted({cell.problem.budget for cell in found})
+    pictures = [save(draw(found, budget), results / f"frontier_{budget}.png") for budget in budgets]
+    for path in (*write_files(results, report(found)), *pictures):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
