@@ -82,9 +82,12 @@ ifndef PLAN
 endif
 
 reproduce-frontier: install ## LPIPS against PSNR at equal compute, and the one knob: an hour on two cores; PLAN=1 too
-	for sweep in frontier frontier/knob; do $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
+	for sweep in frontier frontier/knob "frontier method=lmaps method.sampler.fresh=0.85" \
+	  "frontier method=diffpir method.sampler.zeta=0.8" frontier/oracle; do \
+	  $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
 ifndef PLAN
 	$(BIN)/python -m vml_bench.studies.frontier
+	$(BIN)/vml-bench leaderboard --results results/frontier --no-figures
 endif
 
 tune: install ## eight settings of every method on the tuning crops, and the table that compares them

@@ -12,13 +12,13 @@ from tests.run_folders import write_run
 from vml_bench.errors import InputError
 from vml_bench.store import layout
 from vml_bench.store.runs import select_runs
-from vml_bench.studies.frontier import OWN, cells, front, main, point_table
+from vml_bench.studies.frontier import KNOBS, OWN, cells, front, main, point_table
 
 IDS = [f"{photograph}-{crop}" for photograph in "abcdefgh" for crop in range(2)]
 WAVE = np.cos(np.arange(len(IDS)))
 
 
-def leave(results, method, lpips=0.3, psnr=25.0, switch=None, nfe=30, task="sr4"):
+def leave(results, method, lpips=0.3, psnr=25.0, knob=None, nfe=30, task="sr4"):
     """A run whose images score about so much; two runs of equal scores are equal image by image."""
     name = f"{len(layout.run_folders(results)):010d}"
     scores = {"lpips": lpips + 0.1 * WAVE + 0.01 * lpips * WAVE**2, "psnr": psnr + WAVE + 0.001 * psnr * WAVE**2}
@@ -26,7 +26,7 @@ def leave(results, method, lpips=0.3, psnr=25.0, switch=None, nfe=30, task="sr4"
     table = pd.read_parquet(folder / layout.TABLE).assign(nfe=nfe)
     table.to_parquet(folder / layout.TABLE, index=False)
     record = json.loads((folder / layout.RECORD).read_text())
-    record["form"]["method"] = {"X": {} if switch is None else {"switch": switch}}
+    record["form"]["method"] = {"X": {KNOBS[method]: knob} if method in KNOBS else {}}
     (folder / layout.RECORD).write_text(json.dumps(record))
 
 
@@ -51,7 +51,7 @@ def found(results):
 def test_verdicts_against_one_other(tmp_path, places, verdict, lowest):
     leave(tmp_path, "ddrm")
     for i, (lpips, psnr) in enumerate(places):
-        leave(tmp_path, OWN, lpips, psnr, switch=float(i))
+        leave(tmp_path, OWN, lpips, psnr, knob=float(i))
     (cell,) = found(tmp_path)
     assert (cell.verdict(), cell.lowest_lpips()) == (verdict, lowest)
 
@@ -59,15 +59,24 @@ def test_verdicts_against_one_other(tmp_path, places, verdict, lowest):
 def test_to_dominate_it_must_be_ahead_of_every_other(tmp_path):
     leave(tmp_path, "ddrm")
     leave(tmp_path, "ddnm", lpips=0.25)
-    leave(tmp_path, OWN, lpips=0.25, switch=1.0)
+    leave(tmp_path, OWN, lpips=0.25, knob=1.0)
     (cell,) = found(tmp_path)
     assert cell.verdict() == "tie"
+
+
+def test_each_place_of_anothers_knob_must_be_answered(tmp_path):
+    leave(tmp_path, "lmaps", knob=1.0)
+    leave(tmp_path, "lmaps", 0.2, 24.0, knob=0.5)
+    leave(tmp_path, OWN, knob=1.0)
+    (cell,) = found(tmp_path)
+    assert cell.verdict() == "dominated"
+    assert cell.answers["answers"].to_dict() == {"lmaps, ρ = 0.5": False, "lmaps, ρ = 1": True}
 
 
 def test_cells_are_by_budget_and_task_and_hold_what_compares(tmp_path):
     for nfe, task in ((20, "sr4"), (51, "sr4"), (30, "inpaint_box")):
         leave(tmp_path, "ddrm", nfe=nfe, task=task)
-        leave(tmp_path, OWN, nfe=nfe - 1, task=task, switch=1.0)
+        leave(tmp_path, OWN, nfe=nfe - 1, task=task, knob=1.0)
     leave(tmp_path, "ddrm", task="deblur_gauss")
     leave(tmp_path, "ddrm", nfe=100)
     assert [cell.problem[:1] + cell.problem[2:] for cell in found(tmp_path)] == [
@@ -78,9 +87,9 @@ def test_cells_are_by_budget_and_task_and_hold_what_compares(tmp_path):
 
 
 def test_two_runs_at_one_place_are_refused(tmp_path):
-    leave(tmp_path, OWN, switch=1.0, nfe=29)
-    leave(tmp_path, OWN, switch=1.0, nfe=30)
-    with pytest.raises(InputError, match="two runs of sr4 .* cost about 30"):
+    leave(tmp_path, OWN, knob=1.0, nfe=29)
+    leave(tmp_path, OWN, knob=1.0, nfe=30)
+    with pytest.raises(InputError, match=r"two runs of sr4 .* cost about 30"):
         found(tmp_path)
 
 
@@ -92,8 +101,8 @@ def test_the_front_is_what_no_other_beats_in_both():
 def test_the_command_writes_tables_and_a_figure_for_each_budget(tmp_path, capsys):
     for nfe in (20, 30):
         leave(tmp_path, "ddrm", nfe=nfe)
-        leave(tmp_path, OWN, 0.25, 25.5, switch=1.0, nfe=nfe)
-        leave(tmp_path, OWN, 0.35, 26.0, switch=0.3, nfe=nfe)
+        leave(tmp_path, OWN, 0.25, 25.5, knob=1.0, nfe=nfe)
+        leave(tmp_path, OWN, 0.35, 26.0, knob=0.3, nfe=nfe)
     main(["--results", str(tmp_path)])
     names = ["frontier.csv", "frontier.md", "frontier_20.png", "frontier_30.png", "frontier_pairs.csv"]
     assert sorted(capsys.readouterr().out.split()) == [str(tmp_path / name) for name in names]

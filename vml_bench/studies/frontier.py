@@ -8,14 +8,15 @@ budget.
 
 Two runs of a cell are compared image by image, in LPIPS and in PSNR, as `vml-bench compare` does: whole photographs are
 resampled, and Holm's correction is over all pairs of the cell in both metrics. One run answers another if it is worse
-beyond chance in neither. The method with the knob is *dominated* in a cell by a method that none of its places answers;
-it *dominates* the cell if against every method one of its places is worse in neither metric and better in one, beyond
-chance; else the cell is a *tie*.
+beyond chance in neither. `mode_then_sample` is *dominated* in a cell if a run of another method is there that no
+place of its knob answers; it *dominates* the cell if against every run of the others one of its places is worse in
+neither metric and better in one, beyond chance; else the cell is a *tie*.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,22 +42,29 @@ DATASET = "photos64"
 BUDGETS = (20, 30, 50)
 SLACK = 1
 """Evaluations that a run may have above its budget: three Euler steps at each of 17 levels are 51."""
+KNOBS = {"mode_then_sample": "switch", "lmaps": "fresh", "diffpir": "zeta"}
+"""The methods that run at several places of a knob, and the option that it is."""
+SIGNS = {"switch": "σ*", "fresh": "ρ", "zeta": "ζ"}
 OWN = "mode_then_sample"
-"""The method with the knob."""
+"""The method that is compared with all others; "the knob" is its."""
 METRICS = (LPIPS, PSNR)
 
 
 class Place(NamedTuple):
-    """A method at one place of its knob; σ* is None for a method that has none."""
+    """A method at one place of its knob; NaN for a method that has none."""
 
     method: str
-    switch: float | None = None
+    knob: float = math.nan
 
     @classmethod
     def of(cls, run: Run) -> Place:
         """A run's."""
         (options,) = run.form["method"].values()
-        return cls(run.method, options["switch"] if run.method == OWN else None)
+        return cls(run.method, options[KNOBS[run.method]]) if run.method in KNOBS else cls(run.method)
+
+    def named(self, title: str) -> str:
+        """As tables call it."""
+        return title if math.isnan(self.knob) else f"{title}, {SIGNS[KNOBS[self.method]]} = {self.knob:g}"
 
 
 class Problem(NamedTuple):
@@ -80,20 +88,21 @@ class Cell:
 
     @property
     def own(self) -> list[Place]:
-        """The places of the method with the knob, by σ*."""
-        return sorted((place for place in self.runs if place.method == OWN), key=lambda place: place.switch)
+        """The places of the method with the knob, by its value."""
+        return sorted((place for place in self.runs if place.method == OWN), key=lambda place: place.knob)
 
     @property
     def others(self) -> list[Place]:
         """The rest, in the order of their cards."""
         return sorted(
-            (place for place in self.runs if place.method != OWN), key=lambda place: self.runs[place].card.place
+            (place for place in self.runs if place.method != OWN),
+            key=lambda place: (self.runs[place].card.place, place.knob),
         )
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """One row per place of the knob, other method and metric: `difference`, own less other, `low`, `high`,
-        `p_holm`, and `better`: +1 or −1 where it is better or worse beyond chance, else 0."""
+        """One row per place of the knob, place of another method and metric: `difference`, own less other, `low`,
+        `high`, `p_holm`, and `better`: +1 or −1 where it is better or worse beyond chance, else 0."""
         found = []
         for column in METRICS:
             scores = self.scores(column.name).replace(np.inf, np.nan)
@@ -101,8 +110,8 @@ class Cell:
             keys = list(product(self.own, self.others))
             gaps = np.stack([(scores[own] - scores[other]).to_numpy() for own, other in keys], axis=1)
             test = paired_bootstrap(gaps, unit, draw_resamples(len(names), RESAMPLES))
-            rows = [(column.name, own.switch, other.method) for own, other in keys]
-            test[["metric", "switch", "other"]] = rows
+            rows = [(column.name, own.knob, other.named(other.method)) for own, other in keys]
+            test[["metric", "knob", "other"]] = rows
             test["sign"] = column.better * np.sign(test["difference"])
             found.append(test)
         table = pd.concat(found, ignore_index=True)
@@ -110,19 +119,25 @@ class Cell:
         table["better"] = np.where(table["p_holm"] < ALPHA, table.pop("sign"), 0).astype(int)
         return table.assign(**self.problem._asdict())
 
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """One row per place of another method: whether one of the knob's `answers` it, and whether one is `ahead`."""
+        better = self.pairs.pivot_table(index=["other", "knob"], columns="metric", values="better", sort=False)
+        answers = better.min(axis=1) >= 0
+        ahead = answers & (better.max(axis=1) > 0)
+        return pd.DataFrame({"answers": answers, "ahead": ahead}).groupby("other", sort=False).any()
+
     def verdict(self) -> str:
         """dominated, tie or dominates."""
-        by_place = self.pairs.pivot_table(index=["other", "switch"], columns="metric", values="better", observed=True)
-        worst, best = by_place.min(axis=1), by_place.max(axis=1)
-        answers = (worst >= 0).groupby("other").any()
-        ahead = ((worst >= 0) & (best > 0)).groupby("other").any()
-        return "dominates" if ahead.all() else "tie" if answers.all() else "dominated"
+        if self.answers["ahead"].all():
+            return "dominates"
+        return "tie" if self.answers["answers"].all() else "dominated"
 
     def lowest_lpips(self) -> bool:
         """Whether no other method is better beyond chance in LPIPS than the place of the knob with the lowest."""
         means = self.scores(LPIPS.name).mean()
         place = min(self.own, key=lambda place: means[place])
-        here = self.pairs[(self.pairs["metric"] == LPIPS.name) & (self.pairs["switch"] == place.switch)]
+        here = self.pairs[(self.pairs["metric"] == LPIPS.name) & (self.pairs["knob"] == place.knob)]
         return bool((here["better"] >= 0).all())
 
 
@@ -162,7 +177,7 @@ def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
         means = {column.name: cell.scores(column.name).mean() for column in METRICS}
         points = pd.DataFrame(
             {
-                **{"method": place.method, "switch": place.switch, "n": len(run.good)},
+                **{"method": place.method, "knob": place.knob, "n": len(run.good)},
                 **{name: run.images[name].mean() for name in ("nfe", "vjp")},
                 **{name: of_place[place] for name, of_place in means.items()},
             }
@@ -178,9 +193,9 @@ def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
 ABOUT = """# What each method reaches at equal compute
 
 photos64, 16 test crops, bfloat16; columns hold evaluations + products per image equal. `mode_then_sample` stands at
-three places of its knob σ*, the other methods at their own settings of the tuning crops. Made by
-`make reproduce-frontier` and `python -m vml_bench.studies.frontier`, whose first lines say what *dominated*, *tie* and
-*dominates* mean."""
+three places of its knob σ*, LMAPS and DiffPIR at two of theirs, the others at their own settings of the tuning crops.
+Made by `make reproduce-frontier` and `python -m vml_bench.studies.frontier`, whose first lines say what *dominated*,
+*tie* and *dominates* mean."""
 
 
 def counts_markdown(cells: Sequence[Cell]) -> list[str]:
@@ -198,15 +213,15 @@ def counts_markdown(cells: Sequence[Cell]) -> list[str]:
 
 def means_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
     """LPIPS / PSNR, means over the cells of each budget and σ_y; those on the front of these means in bold."""
-    grouped = table.groupby(["noise_std", "budget", "method", "switch"], dropna=False)[["lpips_alex", "psnr"]]
+    grouped = table.groupby(["noise_std", "budget", "method", "knob"], dropna=False)[["lpips_alex", "psnr"]]
     means = grouped.mean().reset_index()
     columns, fronts = list(dict.fromkeys(zip(means["noise_std"], means["budget"], strict=True))), set()
     for noise_std, budget in columns:
         fronts |= set(front(means[(means["noise_std"] == noise_std) & (means["budget"] == budget)]).index)
     rows = []
     for method, title in titles.items():
-        for switch, own in means[means["method"] == method].groupby("switch", dropna=False):
-            cells = [title if np.isnan(switch) else f"{title}, σ* = {switch:g}"]
+        for knob, own in means[means["method"] == method].groupby("knob", dropna=False):
+            cells = [Place(method, knob).named(title)]
             for noise_std, budget in columns:
                 here = own[(own["noise_std"] == noise_std) & (own["budget"] == budget)]
                 if here.empty:
@@ -223,9 +238,7 @@ def cells_markdown(cells: Sequence[Cell]) -> list[str]:
     """The verdict of each cell and by whom it is dominated."""
     rows = []
     for cell in cells:
-        by_place = cell.pairs.pivot_table(index=["other", "switch"], columns="metric", values="better", observed=True)
-        answered = (by_place.min(axis=1) >= 0).groupby("other").any()
-        unanswered = ", ".join(answered.index[~answered]) or MISSING
+        unanswered = ", ".join(cell.answers.index[~cell.answers["answers"]]) or MISSING
         budget, noise_std, task = cell.problem
         rows.append([str(budget), f"{noise_std:g}", task, cell.verdict(), unanswered])
     return markdown(("budget", "σ_y", "task", "verdict", "not answered"), rows, left=[2, 3, 4])
@@ -266,7 +279,7 @@ def draw(cells: Sequence[Cell], budget: int) -> Figure:
         axis.step(edge[LPIPS.name], edge[PSNR.name], where="post", color="0.75", lw=3, zorder=0)
         for method, own in points.groupby("method"):
             card = next(run.card for place, run in cell.runs.items() if place.method == method)
-            own = own.sort_values("switch")
+            own = own.sort_values("knob")
             fill = "white" if card.hollow else card.colour
             style = {"color": card.colour, "marker": card.marker, "mfc": fill, "ms": 6, "lw": 1}
             handles[card.title] = axis.plot(own[LPIPS.name], own[PSNR.name], **style)[0]
