@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -7,6 +12,8 @@ from vml_bench.analysis.published import read_published
 from vml_bench.errors import InputError
 from vml_bench.operators import Denoise
 from vml_bench.plan import (
+    Pass,
+    Planned,
     calibrate,
     claims_of,
     format_claims,
@@ -68,16 +75,16 @@ def test_a_plan_multiplies_one_calibration_and_computes_no_cell(cell_config, tmp
         calibrations.append(prior)
         return calibrate(prior, batch_size, device)
 
-    monkeypatch.setattr("vml_bench.plan.calibrate", counted)
+    monkeypatch.setattr("vml_bench.plan.cells.calibrate", counted)
     cells = [cell_config("task=sr4", "method=published/ddrm", "runner.limit=5", f"seed={seed}") for seed in (0, 1)]
-    frame = plan(cells, measure=True)
+    made = plan(cells, measure=True)
     assert len(calibrations) <= 1
-    expected = 5 * 20 * frame.forward_seconds / 3600
-    assert (frame.hours - expected).abs().max() < 1e-12
-    assert frame.attrs["missing"] == []
-    assert "2 cells · 10 restorations · 200 network evaluations, 0 of them with" in format_plan(frame)
-    assert "on 1 / 8 / 64 devices like this one: " in format_plan(frame)
-    assert "(measured here)" in format_plan(frame)
+    for cell in made.cells:
+        assert cell.hours == pytest.approx(5 * 20 * cell.cost.forward / 3600)
+    assert made.missing == []
+    assert "2 cells · 10 restorations · 200 network evaluations, 0 of them with" in format_plan(made)
+    assert "on 1 / 8 / 64 devices like this one: " in format_plan(made)
+    assert "(measured here)" in format_plan(made)
     assert not list(tmp_path.iterdir())
 
 
@@ -85,15 +92,16 @@ def test_an_estimate_builds_no_network_and_says_what_a_measurement_adds(cell_con
     def refuse(*_):
         raise AssertionError("a network was built")
 
-    monkeypatch.setattr("vml_bench.plan.prior_or_stand_in", refuse)
+    monkeypatch.setattr("vml_bench.plan.cells.prior_or_stand_in", refuse)
     config = cell_config("task=sr4", "method=dps", "method.sampler.schedule.levels=5", "runner.limit=4")
     config.runner.device = "cpu"
-    frame = plan([config])
-    assert (frame.nfe[0], frame.vjp[0]) == (5, 5)
-    assert frame.with_vjp_seconds[0] == 2 * frame.forward_seconds[0] > 0
-    assert frame.hours[0] * 3600 == pytest.approx(4 * 5 * frame.with_vjp_seconds[0])
-    assert f"estimated: {config.prior.cost.gflop} GFLOP a pass" in format_plan(frame)
-    assert "--measure times one here" in format_plan(frame)
+    made = plan([config])
+    (cell,) = made.cells
+    assert (cell.nfe, cell.vjp) == (5, 5)
+    assert cell.cost.with_vjp == 2 * cell.cost.forward > 0
+    assert cell.hours * 3600 == pytest.approx(4 * 5 * cell.cost.with_vjp)
+    assert f"estimated: {config.prior.cost.gflop} GFLOP a pass" in format_plan(made)
+    assert "--measure times one here" in format_plan(made)
 
 
 NETWORKS = [
@@ -117,6 +125,22 @@ def test_what_a_configuration_states_of_its_network_holds(cell_config, name):
     assert stated.image_shape == prior.image_shape
     assert stated.learned_variance == getattr(prior, "learned_variance", False)
     assert (stated.sigma_min, stated.sigma_max) == pytest.approx((prior.sigma_min, prior.sigma_max), rel=1e-3)
+
+
+def test_a_plan_of_a_cell_about_which_nothing_is_published_loads_no_tables():
+    program = (
+        "import sys; from vml_bench.cli import main\n"
+        "main(['plan', 'task=sr4', 'method=ddrm', 'runner.device=cpu'])\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    answer = subprocess.run(
+        [sys.executable, "-c", program], check=True, env=environment, capture_output=True, encoding="utf-8"
+    )
+    *said, loaded = answer.stdout.splitlines()
+    assert "1 cell · 68 restorations · 3,400 network evaluations" in "\n".join(said)
+    assert "torch" in loaded.split()
+    assert not {"pandas", "scipy", "matplotlib", "diffusers", "torchvision"} & {*loaded.split()}
 
 
 def test_missing_images_are_counted_as_asked_for_or_refused(cell_config, tmp_path):
@@ -143,19 +167,17 @@ def test_jobs_are_spread_over_devices():
 
 
 def test_the_longest_cell_bounds_a_sweep_until_it_is_divided():
-    frame = pd.DataFrame({"hours": [4.0, 1.0, 1.0, 1.0, 1.0, 0.0]})
-    times = on_devices(frame)
-    assert times.devices.tolist() == [1, 8, 64]
-    assert times.hours.tolist() == [8, 4, 4]
-    assert times.shards.tolist() == [1, 4, 32]  # 4 h / n no longer than 8 h / devices
-    assert times.sharded_hours.tolist() == [8, 1, 0.125]
-    assert format_devices(frame) == (
+    hours = [4.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+    times = on_devices(hours)
+    assert [time.devices for time in times] == [1, 8, 64]
+    assert [time.hours for time in times] == [8, 4, 4]
+    assert [time.shards for time in times] == [1, 4, 32]  # 4 h / n no longer than 8 h / devices
+    assert [time.sharded_hours for time in times] == [8, 1, 0.125]
+    assert format_devices(hours) == (
         "on 1 / 8 / 64 devices like this one: 8:00:00 / 4:00:00 / 4:00:00, where the longest cell alone takes 4:00:00; "
         "with cells in shards (runner.shard=i/n) 1:00:00 on 8 (n=4), 7:30 on 64 (n=32)"
     )
-    free = on_devices(frame * 0)
-    assert free.shards.tolist() == [1, 1, 1]
-    assert free.hours.tolist() == [0, 0, 0]
+    assert [(time.shards, time.hours) for time in on_devices([0.0] * 6)] == [(1, 0)] * 3
 
 
 def test_missing_weights_that_the_user_named_are_an_error(cell_config):
@@ -164,9 +186,10 @@ def test_missing_weights_that_the_user_named_are_an_error(cell_config):
 
 
 def test_a_method_that_asks_no_prior_needs_none_and_costs_no_network_time(cell_config):
-    frame = plan([cell_config("task=sr4", "method=pinv", "prior.checkpoint=/none.safetensors", "runner.limit=2")])
-    assert (frame.nfe[0], frame.hours[0], frame.images[0]) == (0, 0.0, 2)
-    assert "0 network evaluations" in format_plan(frame)
+    made = plan([cell_config("task=sr4", "method=pinv", "prior.checkpoint=/none.safetensors", "runner.limit=2")])
+    (cell,) = made.cells
+    assert (cell.nfe, cell.hours, cell.images) == (0, 0.0, 2)
+    assert "0 network evaluations" in format_plan(made)
 
 
 def test_the_calibration_times_both_passes(cell_config):
@@ -182,34 +205,35 @@ def test_disk_of_a_data_set_without_pictures_is_what_a_run_leaves(cell_config):
     config = cell_config("dataset=gmm_vector", "task=random_projection", "method=pinv")
     folder = run_cell(config)
     left = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    assert plan([config]).gigabytes.sum() * 1e9 == pytest.approx(left, rel=0.25)
+    (cell,) = plan([config]).cells
+    assert cell.gigabytes * 1e9 == pytest.approx(left, rel=0.25)
 
 
 def planned(*cells):
-    columns = ["dataset", "task", "noise_std", "method", "images", "nfe", "hours"]
-    return pd.DataFrame(cells, columns=columns)
+    """Cells from (dataset, task, noise_std, method, images, nfe, hours)."""
+    return [Planned(*cell, 0, Pass(3600 * hours / (cell[-1] * cell[-2])), "", 0.0) for *cell, hours in cells]
 
 
 def test_what_a_published_number_costs_is_the_sum_of_the_cells_that_measure_it():
-    frame = planned(
+    cells = planned(
         ("celebahq256", "inpaint_half", 0.0, "vml_map_pre", 100, 100, 1.0),
         ("celebahq256", "inpaint_half", 0.05, "vml_map", 100, 200, 2.0),
         ("celebahq256", "inpaint_half", 0.0, "pinv", 100, 10, 8.0),  # no method of the claim's
         ("celebahq256", "inpaint_box", 0.0, "vml_map", 100, 10, 8.0),  # another task
         ("photos64", "inpaint_half", 0.0, "vml_map", 100, 10, 8.0),  # other images
     )
-    (row,) = claims_of(frame, read_published()).itertuples()
-    assert (row.task, row.metric, row.by, row.numbers) == ("Face inpainting (Half)", "LPIPS", "VML-MAP", 1)
-    assert (row.cells, row.evaluations, row.hours) == (2, 30_000, 3.0)
-    text = format_claims(claims_of(frame, read_published()))
+    (cost,) = claims_of(cells, read_published())
+    assert cost.task == "Face inpainting (Half)"
+    assert (cost.cells, cost.evaluations, cost.hours) == (cells[:2], 30_000, pytest.approx(3.0))
+    text = format_claims([cost])
     assert "2512.10524" in text
     assert " ".join(text.split()).endswith("Face inpainting (Half) LPIPS VML-MAP 1 2 30,000 3:00:00")
 
 
 def test_a_number_at_a_stated_noise_level_is_measured_by_no_other():
     levels = [planned(("ffhq256_1k", "deblur_gauss", level, "dps_published", 1, 1, 1.0)) for level in (0.05, 0.1)]
-    stated, other = (claims_of(frame, read_published()) for frame in levels)
-    assert stated.cells.tolist() == [1]
-    assert "2209.14687" in stated.paper[0]
-    assert len(other) == 0
+    stated, other = (claims_of(cells, read_published()) for cells in levels)
+    assert [len(cost.cells) for cost in stated] == [1]
+    assert "2209.14687" in stated[0].paper
+    assert other == []
     assert format_claims(other) == ""

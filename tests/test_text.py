@@ -85,6 +85,20 @@ def test_columns_that_do_not_fit_the_terminal_go_below_with_their_key(monkeypatc
     ]
 
 
+def test_keys_that_leave_no_room_are_folded(monkeypatch):
+    rows = [["method", "PSNR"], ["ddrm · eta=0.85, schedule.levels=100", "2" * 18], ["dps", "4"]]
+    assert len(aligned(rows)) == 3
+    monkeypatch.setenv("COLUMNS", "40")
+    assert aligned(rows, left=[0]) == [
+        "method                             PSNR",
+        "ddrm · eta=0.85,     222222222222222222",
+        "schedule.levels=100",
+        "dps                                   4",
+    ]
+    monkeypatch.setenv("COLUMNS", "60")
+    assert aligned(rows, left=[0])[1] == f"ddrm · eta=0.85, schedule.levels=100  {'2' * 18}"
+
+
 def test_a_column_that_is_too_wide_alone_is_folded_between_words(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     assert aligned([["a", "one two three four five six seven eight /a/path"], ["b", "x"]], indent=2) == [

@@ -24,6 +24,7 @@ from vml_bench.errors import InputError
 from vml_bench.files import replacing, sha256, write_json
 from vml_bench.identity import name_of
 from vml_bench.runner.cell import Cell
+from vml_bench.runner.external import of_others
 from vml_bench.runner.provenance import environment
 
 MANIFEST = "manifest.json"
@@ -31,7 +32,9 @@ FORMAT = 1
 """Of the manifest."""
 MEASURED, PICTURES, TRUTH, OPERATOR = "y", "picture", "truth", "operator"
 """Folders of arrays and pictures, one file per image; a file `OPERATOR`.npz where all images share one operator."""
-RANGE = "images have values in [-1, 1]: x / 127.5 - 1 of 8-bit levels, RGB; y is on the same scale and not clipped"
+RANGE = (
+    "images have values in [-1, 1]: x / 127.5 - 1 of 8-bit levels, RGB; y is what the operator makes of them, unclipped"
+)
 
 
 def export(
@@ -49,7 +52,7 @@ def export(
         InputError: the folder holds measurements of another problem, or something in the configuration is wrong.
     """
     folder = Path(folder).expanduser()
-    cell = Cell(config)
+    cell = Cell(of_others(config))
     problem = {"name": name_of(cell.identity.problem), "form": cell.identity.problem}
     _refuse_another(folder, problem["name"])
     size, images = cell.config.runner.batch_size, []
@@ -92,7 +95,9 @@ def arrays(operator: Operator, dtype: torch.dtype) -> dict[str, np.ndarray]:
     """The tensors that an operator consists of, by name; and of a linear one "impulse", H of an image that is 1 at its
     middle and 0 elsewhere.
 
-    Of a mask `singular_values` is 1 where a pixel is seen; of a convolution the impulse is the kernel.
+    Of a mask `singular_values` is 1 where a pixel is seen; of a convolution the impulse is the kernel. A sparse matrix
+    stands by rows: <name>_data, <name>_indices and <name>_indptr, which `scipy.sparse.csr_matrix` takes, and
+    <name>_shape.
 
     Args:
         operator: for one image.
@@ -105,7 +110,15 @@ def arrays(operator: Operator, dtype: torch.dtype) -> dict[str, np.ndarray]:
         impulse = torch.zeros(1, channels, height, width, dtype=dtype)
         impulse[..., height // 2, width // 2] = 1
         own["impulse"] = operator.forward(impulse)[0]
-    return {name: value.numpy() for name, value in own.items()}
+    return {key: array for name, value in own.items() for key, array in _plain(name, value).items()}
+
+
+def _plain(name: str, value: torch.Tensor) -> dict[str, np.ndarray]:
+    """A tensor as arrays by name: one, or those of a sparse matrix."""
+    if value.layout != torch.sparse_csr:
+        return {name: value.numpy()}
+    parts = {"data": value.values(), "indices": value.col_indices(), "indptr": value.crow_indices()}
+    return {f"{name}_{part}": of.numpy() for part, of in parts.items()} | {f"{name}_shape": np.array(value.shape)}
 
 
 def differs(operator: Operator, bound: Operator) -> bool:

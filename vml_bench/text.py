@@ -101,7 +101,7 @@ def aligned(
     """Rows as lines for a terminal, columns two spaces apart, control characters taken out.
 
     Where the terminal is too narrow for them, columns go below each other in groups, the first `keys` columns before
-    each; a column that is too wide even so is folded.
+    each and folded where they take more than half of it; a column that is too wide even so is folded.
 
     Args:
         rows: at least one, headings included.
@@ -115,7 +115,8 @@ def aligned(
 
     sides = _sides(len(cells[0]), left)
     columns = width() and width() - indent
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells = _narrowed(cells, keys, columns) if columns else cells
+    widths = _widths(cells)
     lines: list[str] = []
     for group in _groups(widths, keys, columns):
         part = [[row[i] for i in group] for row in cells]
@@ -132,6 +133,23 @@ def _folded(text: str, columns: int, indent: str = "") -> str:
     """Text on lines of a length, between words alone, for a path or a command may be copied."""
     options = {"break_long_words": False, "break_on_hyphens": False}
     return "\n".join(textwrap.wrap(text, columns, subsequent_indent=indent, **options))
+
+
+def _narrowed(cells: list[list[str]], keys: int, columns: int) -> list[list[str]]:
+    """Rows that, where they do not fit, leave half of the columns to what stands behind the keys: the widest key is
+    folded."""
+    widths = _widths(cells)
+    over = sum(widths[:keys]) + 2 * keys - columns // 2
+    if over <= 0 or sum(widths) + 2 * len(widths) - 2 <= columns:
+        return cells
+    widest = max(range(min(keys, len(widths))), key=widths.__getitem__)
+    room = max(widths[widest] - over, NARROWEST // 2)
+    return [[_folded(cell, room) if i == widest else cell for i, cell in enumerate(row)] for row in cells]
+
+
+def _widths(cells: list[list[str]]) -> list[int]:
+    """Of the columns of rows whose cells may be folded."""
+    return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*cells, strict=True)]
 
 
 def _groups(widths: Sequence[int], keys: int, columns: int | None) -> list[list[int]]:

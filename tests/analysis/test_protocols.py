@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 
 from tests.run_folders import originals, write_oracle_run, write_run
+from tests.test_widths import too_wide
 from vml_bench.analysis.protocols import format_report, rescore, write
 from vml_bench.analysis.protocols.blurs import blurs_of
 from vml_bench.analysis.protocols.scores import averaging, stretch
@@ -27,6 +28,7 @@ from vml_bench.runner.cell import Cell
 from vml_bench.runner.run import Runner
 from vml_bench.store import layout
 from vml_bench.store.runs import open_run
+from vml_bench.text import say
 from vml_bench.weights.lpips import trunk_file
 
 IDS = tuple(f"i{k}" for k in range(10))
@@ -295,6 +297,13 @@ def test_the_pseudo_inverse_of_a_blur_is_what_a_run_of_it_scored(cell_config, as
     assert found["value"] == pytest.approx(row(frame, "leaderboard", "psnr")["value"], abs=1e-3)
     exact = row(frame, "blur", "psnr", f"pseudo-inverse, without noise, {own} (this run)")
     assert exact["value"] > found["value"] + 10
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_line_of_a_report_is_wider_than_the_terminal(report, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    say(format_report(report))
+    assert too_wide(capsys.readouterr().out, columns) == []
 
 
 def test_another_operator_is_not_compared_with_a_blur(report, folder):

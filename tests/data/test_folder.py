@@ -119,6 +119,19 @@ def test_or_cut_into_tiles_with_ids_of_their_own(tmp_path):
     assert np.array_equal(loaded(folder, "a-1-0"), SCENE[5:10, :8])
 
 
+def test_equal_tiles_are_no_fault_but_equal_files_are(tmp_path):
+    sky = SCENE.copy()
+    sky[:5] = (120, 160, 230)
+    scene(tmp_path / "a.png", sky)
+    scene(tmp_path / "b.png", sky[:, ::-1].copy())
+    folder = ImageFolder(tmp_path, (3, 5, 8), "mine", fit="tile")
+    folder.check()
+    assert np.array_equal(loaded(folder, "a-0-0"), loaded(folder, "b-0-1"))
+    (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes())
+    with pytest.raises(InputError, match=r"a\.png at \(0, 0\) and .*c\.png at \(0, 0\) hold the same bytes"):
+        ImageFolder(tmp_path, (3, 5, 8), "mine", fit="tile").check()
+
+
 @pytest.mark.parametrize(
     ("shape", "fit", "said"),
     [

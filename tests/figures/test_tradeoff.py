@@ -75,6 +75,19 @@ def test_a_run_is_a_point_at_its_passes(tmp_path):
     assert points(block, frame.attrs["cards"], "lpips_vgg").empty
 
 
+def test_a_run_whose_compute_is_not_known_is_no_point_and_a_figure_of_such_runs_alone_is_not_drawn(tmp_path, said):
+    write_at(tmp_path, "external_theirs", nfe=np.nan, vjp=np.nan, record={"about": {"title": "Theirs"}})
+    assert write_tradeoffs(tmp_path, "toy") == []
+    write_at(tmp_path, "dps", nfe=100)
+    frame, _ = build(tmp_path, "toy")
+    (block,) = blocks(frame)
+    assert points(block, frame.attrs["cards"], "psnr")["method"].tolist() == ["dps"]
+    draw_psnr(tmp_path, said)
+    (panel,) = said
+    assert "DPS" in " ".join(panel["labels"])
+    assert "Theirs" not in " ".join(panel["labels"])
+
+
 def test_both_files_are_drawn_for_each_metric_with_embedded_fonts_and_the_same_twice(tmp_path):
     for method, nfe in (("pinv", 0), ("ddrm", 20), ("dps", 100), ("dps_$x$", 100)):
         write_at(tmp_path, method, nfe=nfe)

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.sparse import csr_matrix
 
+from tests.test_widths import too_wide
 from vml_bench.analysis.comparison import compare
 from vml_bench.analysis.leaderboard import build
 from vml_bench.analysis.leaderboard.render import format_table
@@ -166,6 +168,40 @@ def test_masks_and_kernels_are_exported_for_each_image_where_they_are_drawn(expo
         assert ((y != 0) == (mask == 1)).all()
 
 
+@pytest.mark.parametrize("task", ["hdr", "phase_retrieval", "sr4_cg", "tomography"])
+def test_operators_without_a_spectrum_are_exported_and_scored(exported, tmp_path, task):
+    if task == "tomography":
+        pytest.importorskip("deepinv")
+    cell = [text for text in exported.cell if not text.startswith(("task=", "runner."))]
+    cell += [f"task={task}", "runner.limit=2", f"runner.results_dir={tmp_path}/results"]
+    main(["measurements", "--export", f"{tmp_path}/y", "--truth", *cell])
+    manifest = json.loads((tmp_path / "y/manifest.json").read_text())
+    for image in manifest["images"]:
+        y = np.load(tmp_path / "y" / image["y"])
+        assert (list(y.shape), image["shape"]) == (image["shape"], manifest["images"][0]["shape"])
+        assert np.isfinite(y).all()
+    assert manifest["operator"]["about"]
+    main(["score", f"{tmp_path}/y/truth", "--name", "The truth", "--measurements", f"{tmp_path}/y"])
+    (folder,) = (tmp_path / "results/runs/toys" / task / "external_the_truth").iterdir()
+    rows = open_run(folder).images
+    assert rows["image_id"].tolist() == IDS[:2]
+    assert np.isinf(rows["psnr"]).all()  # the ground truth itself
+    noise = 0.1 * np.sqrt(np.prod(manifest["images"][0]["shape"]))
+    assert rows["residual"].to_numpy() == pytest.approx(noise, rel=0.3)
+
+
+def test_a_sparse_matrix_is_exported_as_scipy_reads_it(exported, tmp_path):
+    pytest.importorskip("deepinv")
+    cell = [text for text in exported.cell if not text.startswith(("task=", "runner."))]
+    main(["measurements", "--export", str(tmp_path), "task=tomography", "runner.limit=1", *cell])
+    with np.load(tmp_path / "operator.npz") as operator:
+        parts = tuple(operator[f"matrix_{part}"] for part in ("data", "indices", "indptr"))
+        matrix, impulse = csr_matrix(parts, operator["matrix_shape"]), operator["impulse"]
+    middle = np.zeros((3, SIDE, SIDE))
+    middle[:, SIDE // 2, SIDE // 2] = 1
+    np.testing.assert_allclose((matrix @ middle.reshape(3, -1).T).T.ravel(), impulse.ravel(), atol=1e-5)
+
+
 def test_the_impulse_of_a_blur_is_its_kernel(exported, tmp_path):
     cell = [text for text in exported.cell if not text.startswith(("task", "runner."))]
     blur = ["task=deblur_motion", "task.operator.taps=7", "task.noise_std=0", "runner.limit=1"]
@@ -175,6 +211,18 @@ def test_the_impulse_of_a_blur_is_its_kernel(exported, tmp_path):
     truth = np.asarray(Image.open(tmp_path / "truth" / f"{IDS[0]}.png")).transpose(2, 0, 1) / 127.5 - 1
     blurred = np.fft.ifft2(np.fft.fft2(truth) * np.fft.fft2(kernel)).real
     np.testing.assert_allclose(np.load(tmp_path / "y" / f"{IDS[0]}.npy"), blurred, atol=1e-5)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_what_the_commands_say_fits_the_terminal(exported, tmp_path, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    cell = [*exported.cell, f"runner.results_dir={tmp_path}/results", "runner.limit=1"]
+    main(["measurements", "--export", f"{tmp_path}/y", *cell])
+    name = "A program of others whose name takes more than half of the terminal"
+    main(["score", str(exported.root / "restored"), "--name", name, *cell])
+    told = capsys.readouterr()
+    assert "PSNR" in told.out
+    assert too_wide(told.out, columns) == []
 
 
 def test_pictures_that_explain_nothing_are_pointed_out(exported, tmp_path, capsys):

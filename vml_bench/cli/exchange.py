@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # what starts fast imports late
     from omegaconf import DictConfig
 
 STAND_IN = "method=pinv"
-"""The method of the cell that says which images are asked for: one that needs no prior."""
+"""A configuration needs a method; this one is taken out again."""
 
 
 def _parser(act: Callable[[Sequence[str]], None], *folder: str) -> argparse.ArgumentParser:
@@ -92,9 +92,10 @@ def score(argv: Sequence[str]) -> None:
     config = _composed(overrides, config_dir)
 
     from vml_bench.runner import external
+    from vml_bench.text import say
 
     spent = {key: value for key in ("nfe", "vjp", "seconds") if (value := getattr(arguments, key)) is not None}
     done, notes = external.score(arguments.folder, arguments.name, config, overrides, config_dir, problem, spent)
-    print(done.line())
+    say(done.line())
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", sys.stderr)

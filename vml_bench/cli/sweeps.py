@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shlex
@@ -224,6 +225,18 @@ def run(overrides: Sequence[str]) -> None:
     raise_all(FAILED)
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Python's garbage collector at rest: in what is imported it finds nothing, and takes a seventh of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def plan(arguments: Sequence[str]) -> None:
     """Print what the same command with `run` would cost; nothing is written or launched."""
     import argparse
@@ -250,8 +263,9 @@ def plan(arguments: Sequence[str]) -> None:
         cells = planned("config", overrides, GlobalHydra.instance().config_loader(), given.multirun)
         first = next(cells)  # what Hydra refuses is refused before torch is imported
 
-        from vml_bench.plan import format_plan
-        from vml_bench.plan import plan as plan_cells
+        with uncollected():
+            from vml_bench.plan import format_plan
+            from vml_bench.plan import plan as plan_cells
 
         text = format_plan(plan_cells(chain([first], cells), given.measure))
     say(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,11 @@ class ImageFolder(StoredImages):
             return fitted(image, width, height, self.fit == "resize", label)
         return image
 
+    def distinct(self, image_id: str) -> str:
+        """See `StoredImages`; tiles may be equal, as those of a sky are, unless their files are."""
+        stored = self._stored[image_id]
+        return f"{stored.box} of {stored.whole}" if isinstance(stored, Tile) else super().distinct(image_id)
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -90,10 +96,12 @@ class Tile:
 
     Attributes:
         file: of the whole image.
+        whole: digest of its bytes.
         box: left, upper, right and lower.
     """
 
     file: ImageFile
+    whole: str
     box: tuple[int, int, int, int]
 
     def __str__(self) -> str:
@@ -114,15 +122,17 @@ def tiles(image_id: str, file: ImageFile, image_shape: Sequence[int]) -> Iterato
     """
     _, high, wide = image_shape
     try:
-        width, height = decode(file.read(), str(file), ("RGB", "L"), upright=True).size
+        data = file.read()
+        width, height = decode(data, str(file), ("RGB", "L"), upright=True).size
     except OSError as error:
         raise InputError(f"image {file} cannot be read ({error})", "replace the file or remove it") from error
     if width < wide or height < high:
         raise too_small(str(file), (width, height), (wide, high))
+    whole = hashlib.sha256(data).hexdigest()
     for row in range(height // high):
         for column in range(width // wide):
             left, upper = column * wide, row * high
-            yield f"{image_id}-{row}-{column}", Tile(file, (left, upper, left + wide, upper + high))
+            yield f"{image_id}-{row}-{column}", Tile(file, whole, (left, upper, left + wide, upper + high))
 
 
 def fitted(image: Image.Image, width: int, height: int, resize: bool, label: str) -> Image.Image:

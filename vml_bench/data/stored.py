@@ -86,18 +86,22 @@ class StoredImages(ImageSet):
         """See `ImageSet.check`.
 
         Raises:
-            InputError: images are missing or cannot be read, or two hold the same bytes.
+            InputError: images are missing or cannot be read, or two are the same.
         """
         self._refuse_missing(self.ids)
         first: dict[str, str] = {}
         for image_id in self.ids:
             self._read(image_id)
-            other = first.setdefault(self._sha256[image_id], image_id)
+            other = first.setdefault(self.distinct(image_id), image_id)
             if other != image_id:
                 raise InputError(
                     f"data set '{self.name}': {self._stored[other]} and {self._stored[image_id]} hold the same bytes",
                     "remove or replace one of them, or leave it out with dataset.list",
                 )
+
+    def distinct(self, image_id: str) -> str:
+        """What no two images may share, of one that was read: the digest of its bytes."""
+        return self._sha256[image_id]
 
     def _read(self, image_id: str) -> bytes:
         self._refuse_missing((image_id,))

@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from vml_bench.errors import InputError
@@ -42,16 +43,27 @@ def sources(results: Path, dataset: str | None = None) -> dict[str, Path]:
 
 
 def archives(results: Path) -> dict[str, Path]:
-    """Archives of runs below a results folder, by data set.
+    """Archives of runs in a results folder, by data set.
 
-    One is called runs.tar.xz, lies one or two folders down in a folder of the data set's name, and holds
-    <dataset>/<task>/<method>/<run>/…; of two for one data set the one less deep counts.
+    One is called runs.tar.xz and holds <dataset>/<task>/<method>/<run>/…. It is the folder's own, of whatever data
+    sets, or lies one or two folders down in a folder of the data set's name; of two for one data set the one less deep
+    counts.
     """
-    found: dict[str, Path] = {}
+    own = results / ARCHIVE
+    found = dict.fromkeys(folders_in(own), own)
     for file in (file for depth in ("*", "*/*") for file in sorted(results.glob(f"{depth}/{ARCHIVE}"))):
         if first_folder(file) == file.parent.name:
             found.setdefault(file.parent.name, file)
     return found
+
+
+def folders_in(archive: Path) -> list[str]:
+    """The outermost folders in an archive, as far as it can be read."""
+    found: dict[str, None] = {}
+    with suppress(OSError, EOFError, tarfile.TarError, lzma.LZMAError), tarfile.open(archive) as tar:
+        for member in tar:
+            found[PurePosixPath(member.name).parts[0]] = None
+    return list(found)
 
 
 def first_folder(archive: Path) -> str:
@@ -70,7 +82,7 @@ def unpacked(archive: Path, results: Path) -> Path:
     Raises:
         InputError: it is damaged.
     """
-    name = archive.parent.name
+    name = archive.resolve().parent.name
     folder = results / UNPACKED / f"{name}-{sha256(archive)[:10]}"
     if folder.is_dir():
         return folder

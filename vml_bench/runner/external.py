@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -56,6 +56,7 @@ class Restorations:
     seconds: Known = None
 
     needs_prior = False
+    needs_operator = "differentiable"
 
     def restore(self, y: Tensor, operator: object, noise_std: float, denoiser: object, rng: object) -> Tensor:
         """Refuses: what these pictures are made of is not known.
@@ -116,7 +117,7 @@ def score(
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder", "give the folder of the restored pictures")
     method = f"external_{re.sub('[^a-z0-9]+', '_', name.lower()).strip('_')}"[:100]
-    cell = Cell(config)
+    cell = Cell(of_others(config))
     if cell.metrics.exact:
         raise InputError(
             f"data set {config.dataset.name} is scored against an exact posterior, by values that no picture holds",
@@ -131,17 +132,8 @@ def score(
     content = check(folder, cell)
     shown = name.replace("${", "\\${")  # a text, not a reference
     words = ["score", str(folder), "--name", name, *(f"--{key}={value:g}" for key, value in spent.items())]
-    OmegaConf.set_struct(config, False)
-    config.method = {
-        "name": method,
-        "about": {"title": f"{shown} (external)", "family": EXTERNAL, "cite": [], "colour": "#7a4a1e", "marker": "X"},
-        "sampler": {
-            "_target_": f"{Restorations.__module__}.{Restorations.__name__}",
-            "content": content,
-            "folder": str(folder),
-            **spent,
-        },
-    }
+    about = {"title": f"{shown} (external)", "family": EXTERNAL, "cite": [], "colour": "#7a4a1e", "marker": "X"}
+    config = of_others(config, method, about, content=content, folder=str(folder), **spent)
     runner = Scoring(Cell(config, recorded(overrides, config_dir and str(config_dir), words)))
     runner.run()
     done = runner.done()
@@ -149,6 +141,27 @@ def score(
         asked = f"{worse} of {len(runner.cell.ids)} pictures are further from their measurement than a grey image is"
         return done, [f"{asked}: are they RGB, of levels 0 to 255, and restored from these measurements?"]
     return done, []
+
+
+def of_others(
+    config: DictConfig, name: str = EXTERNAL, about: Mapping[str, Any] = MappingProxyType({}), **said: Any
+) -> DictConfig:
+    """A cell's configuration with `Restorations` as its method, which take any operator and ask no prior.
+
+    Args:
+        config: of the cell; it stays as it is.
+        name, about: of the method.
+        said: its parameters; without them the cell has a problem alone.
+    """
+    config = config.copy()
+    OmegaConf.set_struct(config, False)
+    target = f"{Restorations.__module__}.{Restorations.__name__}"
+    config.method = {
+        "name": name,
+        "about": dict(about),
+        "sampler": {"_target_": target, "content": "", "folder": "", **said},
+    }
+    return config
 
 
 def check(folder: Path, cell: Cell) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -335,3 +336,62 @@ def test_one_method_alone_has_nobody_to_be_compared_with(tmp_path):
         compare(tmp_path, "toy")
     with pytest.raises(InputError, match="no score of single images"):
         compare(tmp_path, "toy", ["fid"])
+
+
+@pytest.fixture
+def resampled(monkeypatch):
+    """The metrics of the cells that are compared anew, in their order."""
+    from vml_bench.analysis.comparison.compare import compare_cell
+
+    seen = []
+
+    def counting(cell, column, by):
+        seen.append((cell.problem.task, column.name))
+        return compare_cell(cell, column, by)
+
+    monkeypatch.setattr(sys.modules["vml_bench.analysis.comparison.compare"], "compare_cell", counting)
+    return seen
+
+
+def equal(a, b):
+    for name in ("pairs", "ranks", "overall"):
+        pd.testing.assert_frame_equal(getattr(a, name), getattr(b, name), check_exact=True)
+    assert (a.notes, a.titles) == (b.notes, b.titles)
+
+
+def write_two_tasks(results, ids=IDS):
+    for task in ("sr4", "denoise"):
+        write_methods(results, ids=ids, task=task)
+    write_run(results, "dps", "9" * 10, ids=ids, psnr=30 + SPREAD[2], lpips=0.1 + SPREAD[2] ** 2, diverged=ids[:1])
+
+
+def test_what_was_compared_is_kept_to_the_bit_until_a_score_changes(tmp_path, resampled):
+    write_two_tasks(tmp_path)
+    fresh = compare(tmp_path, "toy")
+    assert len(resampled) == 6
+    equal(compare(tmp_path, "toy"), fresh)
+    compare(tmp_path, "toy", ("lpips_alex", "psnr"))
+    assert len(resampled) == 6
+    resampled.clear()
+    table = folder_of(tmp_path, "ddrm") / layout.TABLE
+    rows = pd.read_parquet(table)
+    rows.loc[3, "psnr"] += 1e-9
+    rows.to_parquet(table, index=False)
+    changed = compare(tmp_path, "toy")
+    assert resampled == [("sr4", "psnr")]
+    for file in (tmp_path / ".cache").glob("*.compared"):
+        file.unlink()
+    equal(compare(tmp_path, "toy"), changed)
+
+
+def test_a_comparison_is_made_anew_by_other_units_and_where_what_was_kept_is_damaged(tmp_path, resampled):
+    write_two_tasks(tmp_path, [f"photo{k % 6}-{k}" for k in range(24)])
+    fresh = compare(tmp_path, "toy")
+    compare(tmp_path, "toy", by="photograph")
+    assert len(resampled) == 12
+    resampled.clear()
+    compare(tmp_path, "toy")
+    for file in (tmp_path / ".cache").glob("*.compared"):
+        file.write_bytes(file.read_bytes().replace(b"0.", b"9.", 1))
+    equal(compare(tmp_path, "toy"), fresh)
+    assert len(resampled) == 12

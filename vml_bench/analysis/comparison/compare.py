@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from vml_bench.analysis.comparison.cache import frames, key_of
 from vml_bench.analysis.comparison.cells import BY, Cell, cells, unit_names
 from vml_bench.analysis.comparison.paired import draw, holm, paired_bootstrap
 from vml_bench.analysis.comparison.ranking import letters, order_of, resampled_means
+from vml_bench.analysis.kept import Keep, digest, kept
 from vml_bench.columns import Column, columns_of
 from vml_bench.errors import InputError
 from vml_bench.identity import in_words
@@ -60,6 +64,9 @@ def compare(
 ) -> Comparison:
     """Compare what is on disk, method by method, problem by problem.
 
+    What was found is kept (`vml_bench.analysis.comparison.cache`): a problem is resampled again only when the scores of
+    its runs have changed.
+
     Args:
         results_dir: the results folder.
         dataset: name under which the runs are filed.
@@ -94,9 +101,17 @@ def compare(
         for name in present
         if name in cell.unlike
     ]
-    tables = [compare_cell(cell, known[name], by) for cell in found for name in present if name not in cell.unlike]
-    if not tables:
+    if all(name in cell.unlike for cell in found for name in present):
         raise InputError("; ".join(unlike), "compute it alike in all of them")
+    with ExitStack() as stack:
+        keep = {name: stack.enter_context(kept(results_dir, f"{dataset}.{name}.compared")) for name in present}
+        tables = [
+            frames(keep[name], key_of([cell], known[name], by), partial(compare_cell, cell, known[name], by))
+            for cell in found
+            for name in present
+            if name not in cell.unlike
+        ]
+        overall = [mean_ranks(found, known[name], by, keep[name]) for name in present]
     pairs, ranks = (pd.concat(of, ignore_index=True) for of in zip(*tables, strict=True))
     names = unit_names(dataset, found[0].images, by)
     return Comparison(
@@ -106,7 +121,7 @@ def compare(
         titles={(cell.problem.task, cell.problem.name): cell.title for cell in found},
         pairs=pairs,
         ranks=ranks,
-        overall=pd.concat([mean_ranks(found, known[name], by) for name in present], ignore_index=True),
+        overall=pd.concat(overall, ignore_index=True),
         notes=[
             *(*notes, *unlike),
             *(note for cell in every for note in _left_out(cell)),
@@ -177,7 +192,7 @@ def _rank(
     return rows.loc[[*takes, *np.flatnonzero(~ranked)]]
 
 
-def mean_ranks(found: Sequence[Cell], column: Column, by: str, resamples: int = RESAMPLES) -> pd.DataFrame:
+def mean_ranks(found: Sequence[Cell], column: Column, by: str, keep: Keep) -> pd.DataFrame:
     """Mean rank of each variant over cells, with bounds from resampling images, jointly in cells that share them.
 
     A variant is a method with its settings, its prior and its way of computing. Compared are the variants and cells of
@@ -192,6 +207,12 @@ def mean_ranks(found: Sequence[Cell], column: Column, by: str, resamples: int = 
     variants, block = _full_block(found, column.name)
     if len(variants) < 2 or len(block) < 2:
         return pd.DataFrame()
+    key = digest([key_of(block, column, by), *variants])
+    return frames(keep, key, lambda: [_mean_ranks(variants, block, column, by)])[0]
+
+
+def _mean_ranks(variants: Sequence[str], block: Sequence[Cell], column: Column, by: str) -> pd.DataFrame:
+    """`mean_ranks` of variants that ran in every cell of a block, resampled now."""
     seeds: dict[tuple[str, ...], int] = {}
     observed, places, lost = [], [], []
     for cell in block:
@@ -200,11 +221,11 @@ def mean_ranks(found: Sequence[Cell], column: Column, by: str, resamples: int = 
         valid = cell.ranked(table)[runs]
         scores = table.to_numpy(np.float64)[:, runs][:, valid]
         names, unit = np.unique(unit_names(cell.problem.dataset, cell.images, by), return_inverse=True)
-        counts = draw(len(names), resamples, seeds.setdefault((cell.problem.images, *names), len(seeds)))
-        for kept, weights in ((observed, np.ones((1, len(names)))), (places, counts)):
+        counts = draw(len(names), RESAMPLES, seeds.setdefault((cell.problem.images, *names), len(seeds)))
+        for into, weights in ((observed, np.ones((1, len(names)))), (places, counts)):
             place = np.full((len(weights), len(variants)), float(len(variants)))
             place[:, valid] = order_of(resampled_means(scores, unit, weights), column.better)
-            kept.append(place)
+            into.append(place)
         lost.append(~valid)
     drawn = np.mean(places, axis=0)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vml_bench.analysis.leaderboard.cache import Finished, digest, kept_rows
+from vml_bench.analysis.kept import digest
+from vml_bench.analysis.leaderboard.cache import Finished, kept_rows
 from vml_bench.analysis.leaderboard.intervals import bootstrap_intervals, scene_interval
 from vml_bench.cards import cards
 from vml_bench.columns import BY_NAME, DISTANCES, KEYS, ORACLE, Column, columns_of, with_bounds

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from vml_bench.columns import COLUMNS, Column
+from vml_bench.columns import COLUMNS, STARTS, Column
 from vml_bench.text import aligned, bounds, escape_markdown, escape_terminal, markdown, number
 
 ARROWS = {+1: "↑", -1: "↓", 0: ""}
@@ -31,6 +31,11 @@ NOTES = (
 RANKED = (
     "Best values are marked among methods that restored all images of their table, none diverged; ties are marked "
     "together. One table is one problem: the same images, operator, σ_y and seed. ⚠ fewer images than others."
+)
+STARTS_NOTE = (
+    "starts=k: the method started k times on each image, and the answer, which the other columns score, is the start "
+    "with the least ‖y − A(x)‖: a choice that needs no ground truth. Mean start: the mean over all k. Best start: the "
+    "best of the k by that score itself, which takes the ground truth; papers that report the best of four mean this."
 )
 INTERVALS = ("psnr", "lpips_alex", "map_gap")
 """Columns whose intervals a terminal shows."""
@@ -172,6 +177,8 @@ def notes(frame: pd.DataFrame) -> list[str]:
         found.append(NO_INCEPTION)
     if any(frame[name].notna().any() for name in OTHER_FIDS):
         found.append(CONVENTIONS)
+    if any(frame[column.name].notna().any() for column in STARTS):
+        found.append(STARTS_NOTE)
     if frame["fd_alex"].notna().any():
         found.append(FD_NOTE)
     return found

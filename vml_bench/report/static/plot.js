@@ -39,10 +39,12 @@ vml.plot = (panel, table) => {
   /** One problem: its points in sight, and the ranges of its axes, in powers of ten where they are logarithmic. */
   function scene(task, x, y, logX, logY) {
     const methods = table.methods();
-    const all = rowsOf(task.key).map((row) => point(row, x, y.name))
-      .filter((one) => methods.has(one.row.dataset.method) && one.x !== null && one.y !== null);
+    const scored = rowsOf(task.key).map((row) => point(row, x, y.name))
+      .filter((one) => methods.has(one.row.dataset.method) && one.y !== null);
+    const all = scored.filter((one) => one.x !== null);
+    const unknown = scored.filter((one) => one.x === null);
     const points = all.filter((one) => (!logX || one.x > 0) && (!logY || one.y > 0));
-    if (!points.length) return { task, all, points, far: [], ranges: null };
+    if (!points.length) return { task, all, unknown, points, far: [], ranges: null };
     const least = Math.min(...points.map((one) => one.y));
     const [low, high] = vml.commonRange(points.map((one) => ({ value: one.y, low: one.low ?? one.y, high: one.high ?? one.y })), y.better)
       .map((end) => (logY ? Math.log10(Math.max(end, least / 2)) : end));
@@ -52,7 +54,7 @@ vml.plot = (panel, table) => {
     const wide = logX ? 0.08 * (most - Math.min(...ends)) || 0.5 : 0.07 * most || 0.5;
     const ranges = { x: [(logX ? Math.min(...ends) : 0) - wide, most + wide], y: [low - pad, high + pad] };
     const out = (one) => (logY ? Math.log10(one.y) : one.y);
-    return { task, all, points, ranges, far: points.filter((one) => out(one) < ranges.y[0] || out(one) > ranges.y[1]) };
+    return { task, all, unknown, points, ranges, far: points.filter((one) => out(one) < ranges.y[0] || out(one) > ranges.y[1]) };
   }
 
   /** Where along x each point is drawn: beside its place, by whole marks, where others would hide it. */
@@ -118,8 +120,9 @@ vml.plot = (panel, table) => {
     const [logX, logY] = [choice("log-x").checked, choice("log-y").checked];
     const [x, y] = [choice("compute").value, columns.find((column) => column.name === choice("quality").value)];
     const several = choice("task").value === EVERY;
-    const scenes = (several ? tasks : tasks.filter((task) => task.key === choice("task").value))
-      .map((task) => scene(task, x, y, logX, logY)).filter((one) => !several || one.points.length);
+    const every = (several ? tasks : tasks.filter((task) => task.key === choice("task").value))
+      .map((task) => scene(task, x, y, logX, logY));
+    const scenes = every.filter((one) => !several || one.points.length);
     const compute = choice("compute").selectedOptions[0].textContent;
     const width = chart.clientWidth;
     const narrow = width < 560;
@@ -172,13 +175,15 @@ vml.plot = (panel, table) => {
     const where = (one) => (several ? `, ${one.task.title} at ${one.task.noise}` : "");
     const outside = scenes.flatMap((one) => one.far.map((far) => `${far.row.dataset.title} (${far.text}${where(one)})`));
     const gone = scenes.flatMap((one) => one.all.filter((point) => !one.points.includes(point)).map(({ row }) => row.dataset.title));
+    const unknown = every.flatMap((one) => one.unknown.map(({ row }) => row.dataset.title));
     const list = (names) => names.slice(0, 8).join(", ") + (names.length > 8 ? ` and ${names.length - 8} more` : "");
     const named = several ? `Across: ${compute}; up: ${y.title}${y.unit ? ` in ${y.unit}` : ""}. ` : "";
     const sense = `${named}${y.better > 0 ? "Up" : "Down"} and to the left is better.`;
     root.querySelector(".caption").textContent =
       `${drawn.length ? sense : "No run to plot."} Bars are 95 % intervals; an open mark: other settings than the method's; a dot inside: some images diverged and are left out. Points that would hide each other stand side by side; pointing at one shows its compute, a click its run.` +
       (outside.length ? ` Outside the frame (double-click shows all): ${list(outside)}.` : "") +
-      (gone.length ? ` Not on a log scale, being zero or less: ${list([...new Set(gone)])}.` : "");
+      (gone.length ? ` Not on a log scale, being zero or less: ${list([...new Set(gone)])}.` : "") +
+      (unknown.length ? ` Not shown, what it took not being known: ${list([...new Set(unknown)])}.` : "");
   }
 
   if (tasks.length > 1) choice("task").append(option(EVERY, "every task, small"));
