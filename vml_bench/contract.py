@@ -24,10 +24,11 @@ class Prior(Protocol):
     A prior that learned the variance of DDPM's steps too says so by `learned_variance = True`, and has
     `with_variance(x, σ) -> (D, v)`, both (B, C, H, W), from one pass: v = −1 means the smaller, v = 1 the larger of the
     two variances that DDPM knows, and between them the logarithm is linear (arXiv:2102.09672, eq. 15).
+    A prior of latents has `decoder`, a `Decoder`: x and D are then latents, on whose scale σ counts.
 
     Attributes:
         sigma_min, sigma_max: smallest and largest noise level at which D may be asked.
-        image_shape: (C, H, W) of the images it knows.
+        image_shape: (C, H, W) of the images it knows, or (C', h, w) of the latents.
     """
 
     sigma_min: float
@@ -36,6 +37,25 @@ class Prior(Protocol):
 
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """D(x, σ): (B, C, H, W) -> (B, C, H, W); σ is one number, or one for each image, (B,)."""
+        ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Makes images of latents. A method on latents sees A∘decoder in place of A, and its answer is decoded.
+
+    Attributes:
+        image_shape: (C, H, W) of the images.
+    """
+
+    image_shape: tuple[int, int, int]
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Images in [-1, 1], not clipped: (B, C', h, w) -> (B, C, H, W), differentiable in either mode of autograd."""
+        ...
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Latents of images, for methods that start from one: (B, C, H, W) -> (B, C', h, w)."""
         ...
 
 
@@ -87,13 +107,18 @@ Kind = Literal["spectral", "linear", "differentiable"]
 """What an operator offers, the most first: a singular value decomposition; forward and adjoint; forward alone."""
 
 
+NoiseModel = Literal["gaussian", "poisson"]
+"""What a measurement's noise is: Gaussian of one σ_y, or that of photons counted."""
+
+
 @runtime_checkable
 class Operator(Protocol):
     """A measurement y = A(x) + σ_y n: what operators of every kind have.
 
     `vml_bench.operators` has a class of each kind to inherit from, which derives all of this:
     `DifferentiableOperator` from A(x), `LinearOperator` from H x and Hᵀ y, `SpectralOperator` from the singular value
-    decomposition. The class that a task names is built with `image_shape` and `dtype` besides its own options.
+    decomposition. The class that a task names is built with `image_shape` and `dtype` besides its own options. One
+    whose noise is not Gaussian says so by `noise = "poisson"`, and has its `variance(y)`, shaped as y.
 
     Attributes:
         kind: what more it offers.
@@ -207,7 +232,8 @@ class Method(Protocol):
     A method that never asks the denoiser says so with `needs_prior = False`: no prior is loaded for it, and images may
     have any size that the operator takes. One that cannot use every prior has `check(prior)`, which raises `InputError`
     and is called before anything is computed. `needs_operator` names the kind of operator it needs, "spectral" where it
-    is not said; it takes those that offer more. Its hyperparameters are best the fields of a frozen dataclass.
+    is not said; it takes those that offer more. `takes_noise` names the models of noise that it knows, ("gaussian",)
+    where that is not said. Its hyperparameters are best the fields of a frozen dataclass.
     """
 
     def restore(self, y: Tensor, operator: Operator, noise_std: float, denoiser: Denoiser, rng: Noise) -> Tensor:
@@ -237,6 +263,11 @@ def takes(method: object, kind: Kind) -> bool:
     """Whether a method, or its class, takes operators of a kind."""
     order = list(OPERATORS)
     return order.index(kind) <= order.index(needs_operator(method))
+
+
+def takes_noise(method: object, operator: object) -> bool:
+    """Whether a method, or its class, knows the noise of an operator's measurements."""
+    return getattr(operator, "noise", "gaussian") in getattr(method, "takes_noise", ("gaussian",))
 
 
 def needs_prior(method: object) -> bool:

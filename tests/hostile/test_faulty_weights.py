@@ -209,7 +209,7 @@ OTHERS = {
     "diffusers": (("conv_in.weight", "down_blocks.0.resnets.0.conv1.weight"), r"of diffusers: choose prior=diffusers"),
     "LDM": (
         ("first_stage_model.encoder.conv_in.weight", "model.diffusion_model.input_blocks.0.0.weight"),
-        r"of a latent diffusion model \(LDM\): latent networks are not read",
+        r"of a latent diffusion model \(LDM\): convert it to diffusers",
     ),
     "score_sde": (("module.all_modules.0.weight", "module.sigmas"), r"of score_sde: convert it"),
     "EDM": (("model.map_layer0.weight", "model.enc.256x256_conv.weight"), r"of EDM: convert it"),

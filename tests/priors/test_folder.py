@@ -207,7 +207,7 @@ def test_a_file_that_is_no_configuration_is_refused(folder, name, text):
 
 
 def test_what_is_missing_is_named(tmp_path, folder):
-    assert "prior=diffusers needs a folder; set prior.checkpoint" in refused(None)
+    assert "needs a folder of diffusers; set prior.checkpoint" in refused(None)
     assert "is not a folder" in refused(tmp_path / "nowhere")
     assert "there is no config.json" in refused(tmp_path)
     (folder / "diffusion_pytorch_model.safetensors").unlink()

@@ -12,7 +12,9 @@ import torch
 
 from tests.priors.test_unet import TINY
 from vml_bench.priors.unet import EDMPrior, load_edm_prior
-from vml_bench.train.training import TrainingConfig, draw_sigma, train
+from vml_bench.runner.cell import Cell
+from vml_bench.train.autoencoder import SPREAD, TrainedDecoder, reconstruction_loss
+from vml_bench.train.training import TrainingConfig, crops_of, draw_sigma, train
 
 
 def fresh():
@@ -29,7 +31,7 @@ def test_training_stopped_and_continued_ends_where_it_would_have(tmp_path):
     train(fresh(), config(4), straight, straight / "w.safetensors")
     train(fresh(), config(2), halved, halved / "w.safetensors")
     train(fresh(), config(4), halved, halved / "w.safetensors")
-    a, b = (torch.load(folder / "checkpoint.pt", weights_only=True)["prior"] for folder in (straight, halved))
+    a, b = (torch.load(folder / "checkpoint.pt", weights_only=True)["model"] for folder in (straight, halved))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(fresh().state_dict()[name], b[name]) for name in b)
     assert load_edm_prior(halved / "w.safetensors").image_shape == (3, 64, 64)
@@ -69,6 +71,36 @@ def test_the_command_trains_as_its_overrides_say(tmp_path):
     assert answer.returncode == 0, answer.stderr
     assert load_edm_prior(tmp_path / "kept/photos64.safetensors").image_shape == (3, 64, 64)
     assert (tmp_path / "kept/checkpoint.pt").is_file()
+
+
+def test_the_latent_prior_is_trained_on_what_the_autoencoder_command_wrote(tmp_path, cell_config):
+    few = ("training.steps=1", "training.batch_size=1")
+    for name, own in (("autoencoder", ()), ("latent", ("autoencoder=autoencoder/vae",))):
+        told = ("--config-name", name, *few, f"folder={name}", *own)
+        answer = python("-m", "vml_bench.train", *told, folder=tmp_path)
+        assert answer.returncode == 0, answer.stderr
+    made = {"checkpoint": tmp_path / "latent/photos64_latent.safetensors", "autoencoder": tmp_path / "autoencoder/vae"}
+    told = [f"prior.{key}={path}" for key, path in made.items()]
+    prior = Cell(cell_config("prior=photos64_latent", *told, "task=sr4", "method=dps")).prior
+    assert (prior.image_shape, prior.decoder.image_shape) == ((4, 32, 32), (3, 64, 64))
+    crops, _ = crops_of("tune")
+    assert abs(prior.decoder.encode(crops).std() - SPREAD) < 0.4 * SPREAD
+    missing = python("-m", "vml_bench.train", "--config-name", "latent", "autoencoder=none", folder=tmp_path)
+    assert missing.returncode == 2
+    assert "--config-name autoencoder" in missing.stderr
+
+
+def test_a_reconstruction_loss_is_the_error_and_the_pull_of_the_spread():
+    torch.manual_seed(0)
+    decoder = TrainedDecoder(
+        {"block_out_channels": (8,), "norm_num_groups": 4, "mid_block_add_attention": False}, (4, 64, 64)
+    )
+    crops, generator = torch.rand(1, 3, 64, 64), torch.Generator()
+    plain, pulled = (
+        reconstruction_loss(decoder, crops, generator.manual_seed(0), weight, False) for weight in (0.0, 2.0)
+    )
+    encoded = decoder.network.encode(crops).latent_dist
+    torch.testing.assert_close(pulled - plain, 2 * encoded.kl().sum() / encoded.mean.numel())
 
 
 def test_a_wrong_override_is_one_line(tmp_path):

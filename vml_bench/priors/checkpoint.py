@@ -46,7 +46,7 @@ FAMILIES = (
     (
         "first_stage_model.",
         "a latent diffusion model (LDM)",
-        "latent networks are not read: choose a network of pixels",
+        "convert it to diffusers' pipeline (unet/, vqvae/, scheduler/), and choose prior=diffusers with its folder",
     ),
     ("input_blocks.", "guided-diffusion (ADM)", "choose a prior of that kind: `vml-bench run --help` lists them"),
     ("temb.dense.", "the DDIM program", "choose prior=celebahq256_sdedit, or a DDPM of the same architecture"),

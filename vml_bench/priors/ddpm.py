@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -100,11 +100,22 @@ class DDPMFormat:
 
 
 def read_ddpm(unet: Mapping, path: Path) -> tuple[nn.Module, tuple[str, ...]]:
-    """Read a checkpoint of diffusers, old or new, or of the DDIM program into its `UNet2DModel`, in single precision.
+    """`read_network` of a `UNet2DModel` whose file may be the DDIM program's, too.
 
     Args:
         unet: keyword arguments of `diffusers.UNet2DModel`.
         path: .safetensors, or .bin, .pt or .ckpt of tensors alone.
+    """
+    return read_network(meta_network(unet), path, NAMES)
+
+
+def read_network(network: nn.Module, path: Path, names: Sequence[str] = NAMES[:2]) -> tuple[nn.Module, tuple[str, ...]]:
+    """Read a checkpoint of diffusers, old or new, into its network, in single precision.
+
+    Args:
+        network: of diffusers, on the meta device.
+        path: .safetensors, or .bin, .pt or .ckpt of tensors alone.
+        names: which ways to name the tensors are known, of `NAMES`.
 
     Returns:
         The network, and how its tensors were found in the file, if not simply by their names.
@@ -113,8 +124,7 @@ def read_ddpm(unet: Mapping, path: Path) -> tuple[nn.Module, tuple[str, ...]]:
         InputError: the file is broken, holds more than tensors, or differs from the network by a tensor.
     """
     stored = read_tensors(path)
-    network = meta_network(unet)
-    forms = [DDPMFormat(network, names) for names in NAMES]
+    forms = [DDPMFormat(network, each) for each in names]
     found = [without_prefix(stored, form.shapes, path) for form in forms]
     form, stored = max(zip(forms, found, strict=True), key=lambda pair: len(pair[0].shapes.keys() & pair[1].tensors))
     check_tensors(form.shapes, stored.tensors, path)

@@ -126,7 +126,7 @@ class NoPrior:
     """
 
     sigma_min = sigma_max = float("nan")
-    checkpoint = None
+    checkpoint = decoder = None
     difference: ClassVar[dict[str, dict[str, float]]] = {}
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
@@ -153,6 +153,7 @@ class ComputedPrior:
         checkpoint: the file that the weights came from, None if they came from none.
         notes: how they were found in it, in words, if not simply by their names.
         learned_variance: whether the prior has one, see `vml_bench.contract.Prior`.
+        decoder: of a prior of latents, None of others; computed in its own precision whatever the options are.
         difference: for each probed σ, the relative L2 change of D and of Jᵀv against plain single
             precision; empty where the options are exact.
 
@@ -167,6 +168,7 @@ class ComputedPrior:
         self.checkpoint = getattr(prior, "checkpoint", None)
         self.notes = getattr(prior, "notes", ())
         self.learned_variance = getattr(prior, "learned_variance", False)
+        self.decoder = getattr(prior, "decoder", None)
         self._prior = prior
         self._compute = compute
         self._device = device

@@ -1,1 +1,1 @@
-"""The `photos64` prior: how it is trained, and the model card that measures it."""
+"""The priors of `photos64`: how they are trained, and the model card that measures the one that is shipped."""

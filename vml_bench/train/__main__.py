@@ -1,4 +1,7 @@
-"""`python -m vml_bench.train [OVERRIDES]`: train the photos64 prior, or continue (Hydra overrides of train.yaml)."""
+"""`python -m vml_bench.train [--config-name NAME] [OVERRIDES]`: train what a configuration beside this file names.
+
+`train`, if none is named, is the photos64 prior; `autoencoder` and then `latent` make the photos64_latent prior.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,21 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vml_bench.errors import InputError
-from vml_bench.train.training import train
+from vml_bench.priors.folder import load_decoder
+from vml_bench.train.autoencoder import train_autoencoder
+from vml_bench.train.training import same, train
 
 
 @hydra.main(version_base="1.3", config_path=".", config_name="train")
 def configured(config: DictConfig) -> None:
     """Train, or continue from the checkpoint in `folder`."""
+    how = instantiate(config.training), Path(config.folder), Path(config.weights)
+    if "decoder" in config:
+        train_autoencoder(instantiate(config.decoder, _convert_="all"), *how, config.kl_weight)
+        return
     prior = instantiate(config.prior, _convert_="all")
-    train(prior, instantiate(config.training), Path(config.folder), Path(config.weights))
+    autoencoder = config.get("autoencoder")
+    train(prior, *how, load_decoder(autoencoder, prior.image_shape).encode if autoencoder else same)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Train the `photos64` prior: EDM's denoising loss on random crops of the training bands.
+"""Train on random crops of the training bands: the `photos64` prior by EDM's denoising loss, and what else has a loss.
 
 Resumable at any time: the checkpoint holds network, averaged network, optimiser, random state and step.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -25,10 +25,17 @@ from vml_bench.priors.unet import EDMPrior
 WATCHED = (0.1, 0.2, 0.5, 1.0)
 """Noise levels at which the tuning crops are denoised during training, and the test crops for the model card."""
 
+Encode = Callable[[Tensor], Tensor]
+
+
+def same(crops: Tensor) -> Tensor:
+    """The crops themselves."""
+    return crops
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the prior is trained.
+    """How a network is trained; what says σ concerns priors alone.
 
     Attributes:
         steps: optimiser steps in total; a checkpoint with fewer is continued.
@@ -96,33 +103,66 @@ def noised(clean: Tensor, ids: Sequence[str], sigma: float) -> Tensor:
 
 
 @torch.no_grad()
-def denoising_psnr(prior: EDMPrior, split: str, sigma: float) -> float:
-    """Mean PSNR in dB of D on a split's crops at one noise level."""
+def denoising_psnr(prior: EDMPrior, split: str, sigma: float, encode: Encode = same) -> float:
+    """Mean PSNR in dB of D on a split's crops, or on their latents, at one noise level."""
     clean, ids = crops_of(split)
+    clean = encode(clean)
     return float(psnr(prior(noised(clean, ids, sigma), sigma), clean).mean())
 
 
-def train(prior: EDMPrior, config: TrainingConfig, folder: Path, weights: Path) -> None:
-    """Train, or continue from the checkpoint in `folder`, and write the averaged weights.
+def train(prior: EDMPrior, config: TrainingConfig, folder: Path, weights: Path, encode: Encode = same) -> None:
+    """Train a prior, or continue from the checkpoint in `folder`, and write the averaged weights.
 
     Args:
         prior: the network, freshly initialised.
         config: see `TrainingConfig`.
         folder: for checkpoint.pt and log.csv.
         weights: safetensors file to write with each checkpoint.
+        encode: what the prior knows of a batch of crops: themselves, or their latents.
+    """
+
+    def loss(model: EDMPrior, crops: Tensor, generator: torch.Generator) -> Tensor:
+        clean = encode(crops)
+        sigma = draw_sigma(prior, config, generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        return denoising_loss(model, clean, sigma.to(clean.device), noise.to(clean.device), config.bf16)
+
+    def watched(model: EDMPrior) -> list[float]:
+        return [denoising_psnr(model, "tune", sigma, encode) for sigma in WATCHED]
+
+    fit(prior, config, folder, weights, loss, watched)
+
+
+def fit(
+    model: nn.Module,
+    config: TrainingConfig,
+    folder: Path,
+    weights: Path,
+    loss: Callable[[nn.Module, Tensor, torch.Generator], Tensor],
+    watched: Callable[[nn.Module], list[float]],
+) -> None:
+    """Minimise a loss over random crops, or continue from the checkpoint in `folder`, and write the averaged weights.
+
+    Args:
+        model: a module with `save(path)`, freshly initialised.
+        config: see `TrainingConfig`.
+        folder: for checkpoint.pt and log.csv: steps, seconds, mean loss, and what is watched.
+        weights: what `save` is to write with each checkpoint.
+        loss: of the model on crops (B, 3, 64, 64), which draws from the generator alone.
+        watched: PSNR in dB of the averaged model on tuning crops, one for each thing that is watched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights.parent.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    prior.to(device, memory_format=torch.channels_last).train()
-    averaged = AveragedModel(prior, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
-    optimiser = torch.optim.Adam(prior.parameters(), lr=config.learning_rate)
+    model.to(device, memory_format=torch.channels_last).train()
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema))
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     generator = torch.Generator().manual_seed(config.seed)
     crops = TrainingCrops(generator)
     step, checkpoint = 0, folder / "checkpoint.pt"
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
-        prior.load_state_dict(state["prior"])
+        model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         generator.set_state(state["generator"])
@@ -134,21 +174,18 @@ def train(prior: EDMPrior, config: TrainingConfig, folder: Path, weights: Path) 
         while step < config.steps:
             for group in optimiser.param_groups:
                 group["lr"] = config.rate(step)
-            clean = crops.batch(config.batch_size)
-            sigma = draw_sigma(prior, config, generator)
-            noise = torch.randn(clean.shape, generator=generator)
-            loss = denoising_loss(prior, clean.to(device), sigma.to(device), noise.to(device), config.bf16)
+            value = loss(model, crops.batch(config.batch_size).to(device), generator)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
-            averaged.update_parameters(prior)
-            losses.append(loss.item())
+            averaged.update_parameters(model)
+            losses.append(value.item())
             step += 1
             bar.update()
             if step % config.every == 0 or step == config.steps:
                 state = {
-                    "prior": prior.state_dict(),
+                    "model": model.state_dict(),
                     "averaged": averaged.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "generator": generator.get_state(),
@@ -158,7 +195,7 @@ def train(prior: EDMPrior, config: TrainingConfig, folder: Path, weights: Path) 
                     torch.save(state, partial)
                 averaged.module.save(weights)
                 row = [step, round(time.monotonic() - started), sum(losses) / len(losses)]
-                row += [round(denoising_psnr(averaged.module.eval(), "tune", sigma), 3) for sigma in WATCHED]
+                row += [round(value, 3) for value in watched(averaged.module.eval())]
                 averaged.module.train()
                 with open(folder / "log.csv", "a", newline="") as file:
                     csv.writer(file).writerow(row)
