@@ -8,6 +8,12 @@ step of DDPM (arXiv:2006.11239, eq. 6-7) becomes
 
 and the guidance ζ ∇_{x_vp} ‖y − H x̂_0‖, subtracted from x_vp' there, is multiplied by sqrt((1 + σ²)(1 + σ_next²)) here.
 
+Poisson noise. The paper takes it for Gaussian noise whose variance is y itself, so that the gradient is that of a
+weighted norm, ‖y − H x̂_0‖_Λ with Λ diagonal and Λ_jj ∝ 1/y_j. That is approximate twice: a Poisson distribution is
+Gaussian for many photons only, and y is not its own mean. Here y_j counts as one photon at least, and Λ has mean 1, so
+that ζ is on the scale it has under Gaussian noise, which is this project's. The program does neither: it divides the
+plain norm by |y|, y on [-1, 1].
+
 The authors' program (github.com/DPS2022/diffusion-posterior-sampling) does two more things, which are options here: it
 clips x̂_0, and its networks have learned the variance of n. It also adds noise to the pixels that a mask hides, and so
 counts it in ‖y − H x̂_0‖: an option of the masks (`noise_on_unseen`), since it is y that differs.
@@ -25,7 +31,7 @@ import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from vml_bench.contract import Denoiser, Kind, Noise, Operator, Prior
+from vml_bench.contract import Denoiser, Kind, Noise, NoiseModel, Operator, Prior
 from vml_bench.errors import InputError
 from vml_bench.identity import AsBefore
 from vml_bench.operators.base import divide_on_support
@@ -51,6 +57,7 @@ class DPS:
     """
 
     needs_operator: ClassVar[Kind] = "differentiable"
+    takes_noise: ClassVar[tuple[NoiseModel, ...]] = ("gaussian", "poisson")
 
     scale: NonNegativeFloat = 0.3
     schedule: Schedule = field(default_factory=DDPMSchedule)
@@ -62,12 +69,13 @@ class DPS:
         self.check(denoiser)
         levels = self.schedule(denoiser)
         x = math.sqrt(1 + levels[0] ** 2) * rng.randn_like(operator.blank(y))
+        root = root_weights(y, operator)
         for sigma, sigma_next in pairwise([*levels, 0.0]):
             x0_hat, v, vjp = self._ask(denoiser, x, sigma)
-            residual = y - operator.forward(x0_hat)
+            residual = root * (y - operator.forward(x0_hat))
             norm = residual.flatten(1).norm(dim=1)[:, None, None, None].expand_as(x)
-            pull = operator.linearized(x0_hat).adjoint(residual)
-            gradient = -vjp(divide_on_support(pull, norm))  # ∇ ‖y − H x̂_0‖; 0 where that is
+            pull = operator.linearized(x0_hat).adjoint(root * residual)
+            gradient = -vjp(divide_on_support(pull, norm))  # ∇ ‖y − H x̂_0‖_Λ; 0 where that is
             n = widening(v, sigma, sigma_next) * rng.randn_like(x)
             x = renoise(x0_hat, (x - x0_hat) / sigma, sigma_next, n, ancestral(sigma, sigma_next))
             x = x - self.scale * math.sqrt((1 + sigma**2) * (1 + sigma_next**2)) * gradient
@@ -96,6 +104,14 @@ class DPS:
         if not self.clip:
             return x0_hat, v, vjp
         return x0_hat.clamp(-1, 1), v, lambda u: vjp(torch.where(x0_hat.abs() <= 1, u, 0))
+
+
+def root_weights(y: Tensor, operator: Operator) -> Tensor | float:
+    """√Λ of each number of a measurement (B, *measurement); 1 where the noise is Gaussian, of one variance."""
+    if getattr(operator, "noise", "gaussian") == "gaussian":
+        return 1.0
+    weights = operator.variance(y).reciprocal()
+    return (weights / weights.flatten(1).mean(dim=1).reshape(-1, *[1] * (y.dim() - 1))).sqrt()
 
 
 def widening(v: Tensor | float, sigma: float, sigma_next: float) -> Tensor | float:

@@ -30,6 +30,7 @@ class Column:
         scenes: whether there is one value per scene instead of one per image.
         exact: whether it is a score against an exact posterior.
         effort: whether it counts what was spent, not what came of it.
+        starts: whether it is over several starts of the method, of which one is the row's answer.
         cite: keys of references.bib, or BibTeX entries.
     """
 
@@ -44,12 +45,13 @@ class Column:
     scenes: bool = False
     exact: bool = False
     effort: bool = False
+    starts: bool = False
     cite: tuple[str, ...] = ()
 
     @property
     def of_images(self) -> bool:
         """Whether it is a score of single images, better one way: what `compare` compares."""
-        return bool(self.better) and not (self.features or self.scenes or self.exact or self.effort)
+        return bool(self.better) and not (self.features or self.scenes or self.exact or self.effort or self.starts)
 
 
 PSNR = Column("psnr", "PSNR", +1, 2, "dB")
@@ -58,6 +60,12 @@ LPIPS = Column("lpips_alex", "LPIPS", -1, 3, cite=("zhang2018lpips",))
 LPIPS_VGG = Column("lpips_vgg", "LPIPS-VGG", -1, 3, cite=("zhang2018lpips",))
 METRICS = (PSNR, SSIM, LPIPS, LPIPS_VGG)
 """Scores of single images that the harness has itself (`vml_bench.metrics`)."""
+STARTS = tuple(
+    Column(f"{of.name}_{name}", f"{of.title}, {words}", of.better, of.digits, of.unit, cite=of.cite, starts=True)
+    for of in (PSNR, LPIPS)
+    for name, words in (("mean", "mean start"), ("best", "best start"))
+)
+"""Of a run of several starts: the mean over all of them, and the best, which only the ground truth can tell."""
 FID = ("heusel2017fid", "parmar2022cleanfid")
 DISTANCES = (
     Column("fid", "FID", -1, 2, features="inception", cite=FID),
@@ -76,7 +84,7 @@ EFFORT = (
     Column("seconds", "time", 0, 2, "s", effort=True),
     Column("memory_mb", "memory", 0, 0, "MB", effort=True),
 )
-COLUMNS = (*METRICS, *DISTANCES, *EFFORT)
+COLUMNS = (*METRICS, *STARTS, *DISTANCES, *EFFORT)
 ORACLE = (
     Column("map_gap", "MAP gap", -1, 4, "nats", significant=3, statistic="median", exact=True),
     Column("map_distance", "MAP distance", -1, 4, significant=3, statistic="median", exact=True),
@@ -123,7 +131,7 @@ def columns_of(recorded: Iterable[Mapping[str, Any]]) -> dict[str, Column]:
                 own[column.name] = Column(**asdict(column) | {"digits": min(max(int(column.digits), 0), 12)})
         except (TypeError, KeyError, ValueError, AttributeError):
             continue
-    ordered = [*METRICS, *own.values(), *DISTANCES, *EFFORT, *ORACLE]
+    ordered = [*METRICS, *own.values(), *STARTS, *DISTANCES, *EFFORT, *ORACLE]
     return {column.name: column for column in ordered}
 
 

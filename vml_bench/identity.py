@@ -261,7 +261,7 @@ def parameters_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def run_form(problem: Form, method: Form, prior: Form | None, compute: Form) -> Form:
+def run_form(problem: Form, method: Form, prior: Form | None, compute: Form, starts: int = 1) -> Form:
     """What was computed.
 
     Args:
@@ -269,13 +269,15 @@ def run_form(problem: Form, method: Form, prior: Form | None, compute: Form) -> 
         method: from `form_of` its sampler.
         prior: from `prior_form`; None for a method that asks no prior.
         compute: how the network was computed, options at their `AsBefore` value left out.
+        starts: of the method on each image; 1 is left out.
     """
-    return {
+    form = {
         "problem": name_of(problem),
         "method": method,
         "prior": None if prior is None else name_of(prior),
         "compute": compute if prior is not None else {},
     }
+    return form | ({"starts": starts} if starts > 1 else {})
 
 
 def _default(target: Callable[..., Any], name: str, default: Any) -> Any:

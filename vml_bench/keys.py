@@ -12,7 +12,7 @@ from vml_bench.errors import InputError
 
 RUNNER = ("batch_size", "limit", "shard", "device", "threads", "results_dir")
 KEYS = {
-    "": ("seed", "compute", "runner", "prior", "dataset", "task", "method", "metrics", "tracker"),
+    "": ("seed", "starts", "compute", "runner", "prior", "dataset", "task", "method", "metrics", "tracker"),
     "runner": RUNNER,
     "prior": ("name", "cite", "cost", "model", "synthetic"),
     "dataset": ("name", "cite", "wants", "images"),

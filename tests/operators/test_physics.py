@@ -62,6 +62,14 @@ def test_what_is_built_for_the_images_is_what_the_library_computes():
     assert torch.allclose(ours.forward(x)[:, 0], mri.A(torch.cat([one, 0 * one], dim=1)), atol=1e-5)
 
 
+def test_compressed_sensing_is_blind_to_no_pixel():
+    operator = physics.CompressedSensing((1, 16, 16), share=0.25)
+    pixels = torch.eye(256).reshape(256, 1, 16, 16)
+    seen = operator.forward(pixels).flatten(1).square().sum(dim=1)
+    assert float(seen.mean()) == pytest.approx(0.25, abs=0.01)
+    assert seen.min() > 0.05
+
+
 def test_mri_measures_the_share_of_columns_that_it_says():
     columns = physics.AcceleratedMRI((1, 32, 64), acceleration=4, centre=0.125).columns
     assert columns.sum() == 16

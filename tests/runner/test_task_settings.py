@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
 from vml_bench.configuration import named_options
 from vml_bench.errors import InputError
@@ -13,6 +14,7 @@ from vml_bench.runner.run import run_cell
 from vml_bench.runner.validation import validate
 
 BY_TASK = {name: node["tasks"] for name, node in named_options("method").items() if "tasks" in node}
+SOME = {name: node["by_task"] for name, node in named_options("method").items() if "by_task" in node}
 DPS = "method=published/dps"
 
 
@@ -27,6 +29,20 @@ def test_a_run_takes_those_of_its_task(cell_config, task, scale):
     config = cell_config(DPS, f"task={task}")
     validate(config)
     assert config.method.sampler.scale == scale
+
+
+@pytest.mark.parametrize("name", sorted(SOME))
+def test_settings_of_some_tasks_are_for_tasks_of_the_projects(name):
+    nodes = [OmegaConf.create({"task": node}) for node in named_options("task").values()]
+    assert SOME[name].keys() <= {node.task.name for node in nodes}
+
+
+@pytest.mark.parametrize(("task", "scale"), [("jpeg", 4.0), ("jpeg task.operator.quality=50", 10.0), ("sr4", 10.0)])
+def test_a_task_without_settings_of_its_own_takes_the_methods(cell_config, task, scale):
+    config = cell_config("method=dps", *f"task={task}".split())
+    validate(config)
+    assert config.method.sampler.scale == scale
+    assert settings(config, form_of(plain(config.method.sampler))) == {}
 
 
 def test_a_task_without_is_refused_with_those_that_have_some(cell_config):

@@ -7,6 +7,7 @@ from vml_bench.operators.dense import DenseOperator, RandomProjection
 from vml_bench.operators.kinds import AsLinear, DifferentiableOperator, LinearOperator, conjugate_gradients
 from vml_bench.operators.masks import Denoise, InpaintBox, InpaintHalf, InpaintRandom, InpaintRandomBox, Mask
 from vml_bench.operators.nonlinear import JPEG, HighDynamicRange, PhaseRetrieval, Quantize, StraightThrough
+from vml_bench.operators.poisson import Poisson
 from vml_bench.operators.separable import (
     Bicubic,
     BlockAverage,
@@ -38,6 +39,7 @@ __all__ = [
     "Mask",
     "MotionBlur",
     "PhaseRetrieval",
+    "Poisson",
     "Quantize",
     "RandomGaussianBlur",
     "RandomProjection",

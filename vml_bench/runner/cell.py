@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from vml_bench.configuration import named_options
 from vml_bench.contract import (
     OPERATORS,
+    Decoder,
     ImageSet,
     Kind,
     Method,
@@ -26,6 +27,7 @@ from vml_bench.contract import (
     needs_operator,
     needs_prior,
     takes,
+    takes_noise,
 )
 from vml_bench.data.ids import check_ids
 from vml_bench.errors import InputError
@@ -47,6 +49,7 @@ from vml_bench.priors.exact_posterior import ExactPosterior
 from vml_bench.runner.compute import AUTO, Compute, ComputedPrior, NoPrior, fastest, given_plainly
 from vml_bench.runner.device import choose_device, use_threads
 from vml_bench.runner.evaluators import Batch, Evaluator, ExactEvaluator, PictureEvaluator
+from vml_bench.runner.latents import OnLatents
 from vml_bench.runner.resources import build, build_operator, refuse_lacking, shared
 from vml_bench.runner.shard import shard_of
 from vml_bench.runner.tracking import Tracker
@@ -54,7 +57,7 @@ from vml_bench.runner.validation import validate
 from vml_bench.store import layout
 from vml_bench.store.store import Store
 
-PATHS = ("runner.results_dir", "dataset.root", "prior.checkpoint", "task.operator.file")
+PATHS = ("runner.results_dir", "dataset.root", "prior.checkpoint", "prior.autoencoder", "task.operator.file")
 """Keys of paths that a user may give by `~`."""
 
 
@@ -91,6 +94,7 @@ class Cell:
         device: where the network is computed.
         images, operator, method, prior, metrics, tracker: what the configuration builds.
         compute: how the network is computed.
+        starts: of the method on each image.
         identity: what is asked and computed.
         ids: of the images that the run is asked for.
         mine: those of them that belong to this process's shard.
@@ -122,16 +126,20 @@ class Cell:
         kind = getattr(masked, "kind", "spectral")
         refuse_lacking(masked, OPERATORS.get(kind, Operator), "task.operator")
         self.method: Method = build(config.method.sampler, "method.sampler", Method)
-        refuse_kind(config, self.method, kind)
-        self.config = config = with_compute(config, device, needs_prior(self.method))
+        refuse_kind(config, self.method, kind, operator=masked)
+        self.config = config = with_compute(config, device, self.method)
         self.compute = Compute(**config.compute)
         self.compute.apply_globally()
         self.prior, form = NoPrior(images.image_shape), None
         if needs_prior(self.method):
             self.prior, form = _prior(config, self.compute, device)
-        if tuple(self.prior.image_shape) != tuple(images.image_shape):
+        if decoder := self.prior.decoder:
+            kind = "differentiable"  # of A∘decoder, which the method is to see
+            refuse_latents(config, self.method, decoder)
+        shape = tuple((decoder or self.prior).image_shape)
+        if shape != tuple(images.image_shape):
             raise InputError(
-                f"prior {config.prior.name} knows images of shape {tuple(self.prior.image_shape)}, "
+                f"prior {config.prior.name} knows images of shape {shape}, "
                 f"data set {config.dataset.name} has {tuple(images.image_shape)}",
                 "choose a prior of that size with prior=…, or train one",
             )
@@ -140,11 +148,19 @@ class Cell:
         )
         if hasattr(self.method, "check"):
             self.method.check(self.prior)
+        if decoder:
+            self.method = OnLatents(self.method, decoder, self.prior.image_shape)
         if self.metrics.exact and kind != "spectral":
             raise InputError(
                 f"{config.metrics.name if 'name' in config.metrics else 'this metric'} needs the exact posterior, "
                 f"which takes a spectral operator; task {config.task.name} has a {kind} one",
                 "choose metrics=default, or another task",
+            )
+        self.starts = starts_of(config)
+        if self.metrics.exact and self.starts > 1:
+            raise InputError(
+                f"starts={self.starts} leaves one answer of several, an exact posterior is held against all of them",
+                "set starts=1; dataset.repeats says how many restorations there are of each scene",
             )
         self.identity = identify(config, images, digests, form)
         self.ids = tuple(images.ids[: config.runner.limit])
@@ -206,26 +222,41 @@ class Cell:
         return PictureEvaluator(self.metrics, self.store, originals, measured, self.identity.digests)
 
 
-def refuse_kind(config: DictConfig, method: Method, kind: Kind) -> None:
-    """Refuse a method that needs more of the operator than it offers.
+def refuse_latents(config: DictConfig, method: Method, decoder: Decoder | None) -> None:
+    """Refuse a method on a prior of latents where it needs more than A∘decoder offers, which is differentiable.
 
     Raises:
         InputError: names the methods that do not.
     """
-    if takes(method, kind):
+    if decoder:
+        refuse_kind(config, method, "differentiable", f" through the decoder of prior {config.prior.name}")
+
+
+def refuse_kind(config: DictConfig, method: Method, kind: Kind, through: str = "", operator: object = None) -> None:
+    """Refuse a method that needs more of the operator than it offers, or does not know the noise of its measurements.
+
+    Raises:
+        InputError: names the methods that will do.
+    """
+    if takes(method, kind) and takes_noise(method, operator):
         return
     classes = {name: get_class(node["sampler"]["_target_"]) for name, node in named_options("method").items()}
-    fit = [name for name, found in classes.items() if takes(found, kind)]
-    raise InputError(
-        f"method {config.method.name} needs a {needs_operator(method)} operator, "
-        f"task {config.task.name} has a {kind} one",
-        f"choose among {', '.join(sorted(fit))}",
-    )
+    fit = [name for name, found in classes.items() if takes(found, kind) and takes_noise(found, operator)]
+    name, task = config.method.name, config.task.name
+    said = f"method {name} needs a {needs_operator(method)} operator, task {task} has a {kind} one{through}"
+    if takes(method, kind):
+        said = f"method {name} takes Gaussian noise, task {task} has {operator.noise} noise"
+    raise InputError(said, f"choose among {', '.join(sorted(fit))}")
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
     """A configuration node as plain data, resolved."""
     return OmegaConf.to_container(node, resolve=True)
+
+
+def starts_of(config: DictConfig) -> int:
+    """How often a method starts on each image: once where a configuration, such as an old run's, does not say."""
+    return int(config.get("starts", 1))
 
 
 def identify(config: DictConfig, images: ImageSet, digests: dict[str, str], prior: Form | None) -> Identity:
@@ -245,7 +276,8 @@ def identify(config: DictConfig, images: ImageSet, digests: dict[str, str], prio
         named, plain(config.task.operator), float(config.task.noise_std), int(config.seed), reference
     )
     method = with_source(form_of(plain(config.method.sampler)), config.method.get("source"))
-    return Identity(named, digests, problem, method, prior, run_form(problem, method, prior, compute))
+    run = run_form(problem, method, prior, compute, starts_of(config))
+    return Identity(named, digests, problem, method, prior, run)
 
 
 def at_home(config: DictConfig) -> DictConfig:
@@ -258,7 +290,7 @@ def at_home(config: DictConfig) -> DictConfig:
     return config
 
 
-def with_compute(config: DictConfig, device: torch.device, asks_prior: bool) -> DictConfig:
+def with_compute(config: DictConfig, device: torch.device, method: Method) -> DictConfig:
     """A configuration with values of `compute` where it says "auto": what is fastest here, measured once a process."""
     values = plain(config.compute)
     if AUTO not in values.values():
@@ -266,13 +298,14 @@ def with_compute(config: DictConfig, device: torch.device, asks_prior: bool) -> 
 
     def measured() -> dict[str, Any]:
         prior = build(config.prior.model, "prior.model", Prior)
+        refuse_latents(config, method, getattr(prior, "decoder", None))
         chosen = fastest(prior.to(device) if hasattr(prior, "to") else prior, values, device)
         said = " ".join(f"compute.{key}={chosen[key]}".lower() for key, value in values.items() if value == AUTO)
         print(f"fastest here, and in the run's name: {said}", file=sys.stderr, flush=True)
         return chosen
 
     same = (config.prior.model, config.compute, device)
-    chosen = shared("fastest compute", measured, *same) if asks_prior else given_plainly(values)
+    chosen = shared("fastest compute", measured, *same) if needs_prior(method) else given_plainly(values)
     config = copy.deepcopy(config)
     config.compute = chosen
     return config

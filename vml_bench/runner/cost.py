@@ -115,9 +115,10 @@ def count(config: DictConfig, prior: Prior) -> tuple[int, int]:
 
     The images are of one of `COUNTED_SIDES`, or of their own size if that is smaller or the operator can have no other.
     """
-    channels, *sides = prior.image_shape
+    own = tuple((getattr(prior, "decoder", None) or prior).image_shape)
+    channels, *sides = own
     sizes = [(channels, *(min(side, most) for side in sides)) for most in COUNTED_SIDES]
-    for shape in dict.fromkeys([*sizes, tuple(prior.image_shape)]):
+    for shape in dict.fromkeys([*sizes, own]):
         try:
             operator = build_operator(config.task.operator, shape, torch.float32).for_images(["plan"], config.seed)
             break
@@ -133,9 +134,11 @@ def count(config: DictConfig, prior: Prior) -> tuple[int, int]:
 
 
 def passes(config: DictConfig, prior: Prior) -> tuple[int, int]:
-    """`count`, done once for each method with its settings, prior and σ_y: on the first task that asks."""
+    """`count` times the starts, counted once for each method with its settings, prior and σ_y: on the first task that
+    asks."""
     same = (config.method.sampler, config.prior)
-    return shared(f"passes at {float(config.task.noise_std)}", lambda: count(config, prior), *same)
+    nfe, vjp = shared(f"passes at {float(config.task.noise_std)}", lambda: count(config, prior), *same)
+    return config.get("starts", 1) * nfe, config.get("starts", 1) * vjp
 
 
 def passes_of(config: DictConfig) -> tuple[int, int]:

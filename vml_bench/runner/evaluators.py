@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vml_bench.columns import BY_NAME
 from vml_bench.contract import ImageSet, Operator, Prior
 from vml_bench.data.images import as_saved, read_picture, save_png
 from vml_bench.files import replacing
@@ -103,6 +105,10 @@ class Evaluator(Protocol):
     def score(self, batch: Batch, restoration: Restoration, kept: list[int]) -> tuple[list[dict[str, Any]], Features]:
         """Score a batch: columns for each image, and features of the images `kept`, which did not diverge."""
 
+    def score_starts(self, batch: Batch, starts: Sequence[Restoration]) -> list[dict[str, Any]]:
+        """Of several starts of the method: columns of `vml_bench.columns.STARTS` for each image."""
+        return [{} for _ in batch.ids]
+
     def complete(self, image_ids: Sequence[str]) -> None:
         """Add the scores and features that the rows of finished images lack, from what was kept of them."""
 
@@ -174,6 +180,20 @@ class PictureEvaluator(Evaluator):
         scores = self._metrics(saved, as_saved(batch.clean))
         features = self._metrics.features(saved[kept]) if kept else {}
         return _columns(scores, len(batch.ids)), by_image(features, [batch.ids[i] for i in kept])
+
+    def score_starts(self, batch: Batch, starts: Sequence[Restoration]) -> list[dict[str, Any]]:
+        """Mean and best score of the starts that did not diverge, each score by itself; NaN where all did."""
+        healthy = torch.tensor([self.healthy(batch, start) for start in starts])
+        clean, names = as_saved(batch.clean), [name for name in self._metrics.names if f"{name}_best" in BY_NAME]
+        scored = [self._metrics(as_saved(start.images.nan_to_num(0.0, 0.0, 0.0)), clean, names) for start in starts]
+        columns = {}
+        for name in names:
+            values = torch.stack([scores[name] for scores in scored])
+            better = BY_NAME[name].better
+            best = better * torch.where(healthy, better * values, -math.inf).amax(dim=0)
+            columns[f"{name}_mean"] = torch.where(healthy, values, torch.nan).nanmean(dim=0)
+            columns[f"{name}_best"] = torch.where(healthy.any(dim=0), best, torch.nan)
+        return _columns(columns, len(batch.ids))
 
     def complete(self, image_ids: Sequence[str]) -> None:
         """Score saved pictures with the metrics and networks that were not asked for when the run was made."""

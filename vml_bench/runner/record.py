@@ -16,7 +16,7 @@ from vml_bench.configuration import named_options, option
 from vml_bench.errors import InputError
 from vml_bench.files import write_json
 from vml_bench.identity import Form, flat, form_of, name_of, settings_of
-from vml_bench.runner.cell import Cell, Identity, plain
+from vml_bench.runner.cell import Cell, Identity, plain, starts_of
 from vml_bench.runner.command import option_folders
 from vml_bench.runner.provenance import environment
 from vml_bench.store import layout
@@ -73,7 +73,14 @@ def weights(cell: Cell) -> dict[str, Any] | None:
 
 
 def settings(config: DictConfig, form: Form) -> dict[str, Any]:
-    """What a run's method has otherwise than the configuration that bears its name; nothing where there is none.
+    """What a run has otherwise than the configuration that bears its method's name, and how often it started, if not
+    once."""
+    starts = starts_of(config)
+    return _otherwise(config, form) | ({"starts": starts} if starts > 1 else {})
+
+
+def _otherwise(config: DictConfig, form: Form) -> dict[str, Any]:
+    """What a method has otherwise than its configuration; nothing where there is none.
 
     An option that the configuration has and the run turned off, which its form leaves out, is among them.
     """

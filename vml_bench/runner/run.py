@@ -7,6 +7,7 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ class Outcome:
         seconds: wall time.
         memory_mb: peak memory of the batch.
         applications: of the operator, for each image; see `applications`.
+        tried: (B, C, H, W) of every start, where there were several; see `closest`.
     """
 
     images: Tensor
@@ -59,6 +61,7 @@ class Outcome:
     seconds: float
     memory_mb: float
     applications: list[float]
+    tried: tuple[Tensor, ...] = ()
 
     @property
     def effort(self) -> dict[str, float]:
@@ -180,16 +183,23 @@ class Runner:
         return size // 2
 
     def outcome(self, batch: Batch) -> Outcome:
-        """The batch restored by the cell's method."""
-        return restored(self.cell, batch)
+        """The batch restored by the cell's method, by as many starts as it is to have."""
+        return closest([restored(self.cell, batch, start) for start in range(self.cell.starts)], batch)
+
+    def restoration(self, images: Tensor, batch: Batch) -> Restoration:
+        """What became of the batch, as the evaluator takes it."""
+        expected = batch.operator.expected_residual(batch.y, self.cell.noise_std)
+        return Restoration(images, batch.operator.residual(images, batch.y), expected)
 
     def restore(self, batch: Batch) -> tuple[list[dict[str, Any]], Features]:
         """Restore and score one batch; returns its rows and its features."""
         cell, outcome = self.cell, self.outcome(batch)
-        expected = batch.operator.expected_residual(batch.y, cell.noise_std)
-        restoration = Restoration(outcome.images, batch.operator.residual(outcome.images, batch.y), expected)
+        restoration = self.restoration(outcome.images, batch)
         healthy = cell.evaluator.healthy(batch, restoration)
         scores, features = cell.evaluator.score(batch, restoration, [i for i, good in enumerate(healthy) if good])
+        if outcome.tried:
+            over = cell.evaluator.score_starts(batch, [self.restoration(images, batch) for images in outcome.tried])
+            scores = [{**score, **further} for score, further in zip(scores, over, strict=True)]
         rows = [
             {"image_id": image_id}
             | {name: value if good or isinstance(value, str) else float("nan") for name, value in scored.items()}
@@ -203,20 +213,48 @@ class Runner:
 
 
 def applications(batch: Batch) -> list[float]:
-    """How often each image's operator was applied; NaN where that is not counted, the operator having a spectrum."""
-    if batch.operator.kind == "spectral":
+    """How often each image's operator was applied; NaN where that is not counted, the operator having a spectrum.
+
+    Through a decoder every operator is counted (`vml_bench.runner.latents`).
+    """
+    asked = torch.as_tensor(batch.operator.applications, dtype=torch.float64)
+    if batch.operator.kind == "spectral" and not asked.any():
         return [math.nan] * len(batch.ids)
-    return torch.as_tensor(batch.operator.applications, dtype=torch.float64).expand(len(batch.ids)).tolist()
+    return asked.expand(len(batch.ids)).tolist()
 
 
-def restored(cell: Cell, batch: Batch) -> Outcome:
+def closest(outcomes: Sequence[Outcome], batch: Batch) -> Outcome:
+    """Of several starts the one whose ‖y − A(x)‖ is least, for each image by itself; what it took is that of them all.
+
+    So a user can choose, too, who has no ground truth. Papers report the best by the ground truth, which the evaluator
+    scores apart (`score_starts`).
+    """
+    if len(outcomes) == 1:
+        return outcomes[0]
+    residuals = torch.stack([batch.operator.residual(outcome.images, batch.y) for outcome in outcomes])
+    chosen = residuals.nan_to_num(math.inf, math.inf).argmin(dim=0).tolist()
+    return Outcome(
+        torch.stack([outcomes[start].images[i] for i, start in enumerate(chosen)]),
+        *(sum(getattr(outcome, name) for outcome in outcomes) for name in ("nfe", "vjp", "seconds")),
+        max(outcome.memory_mb for outcome in outcomes),
+        [sum(of_image) for of_image in zip(*(outcome.applications for outcome in outcomes), strict=True)],
+        tuple(outcome.images for outcome in outcomes),
+    )
+
+
+def restored(cell: Cell, batch: Batch, start: int = 0) -> Outcome:
     """Have a cell's method restore a batch, and measure what it takes.
+
+    Args:
+        cell: the cell.
+        batch: its images.
+        start: from 0; each has noise of its own, and the first that of a method that starts once.
 
     Raises:
         InputError: it returned no batch of images.
     """
     denoiser, memory = Denoiser(cell.evaluator.watched(cell.prior)), PeakMemory(cell.device)
-    rng = ImageNoise(cell.seed, batch.ids, "method")
+    rng = ImageNoise(cell.seed, batch.ids, f"method, start {start}" if start else "method")
     batch.operator.applications = 0.0
     memory.start()
     began = time.monotonic()

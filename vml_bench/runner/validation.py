@@ -101,6 +101,7 @@ def check_values(config: DictConfig) -> dict[str, Any]:
     if absent := [key for key in RUNNER if key not in runner]:
         raise InputError(f"runner.{absent[0]} is missing", "leave it in the configuration, and set it to null")
     check_value("seed", values.get("seed"), int)
+    check_value("starts", values.get("starts", 1), PositiveInt)
     for key, hint in OPTIONS.items():
         check_value(f"runner.{key}", runner[key], hint)
     return values

@@ -149,7 +149,8 @@ def ids(images: int, purpose: str) -> ImageNoise:
 def answer(here: Case, method: str) -> tuple[Tensor, Denoiser]:
     """What a method, as configured, makes of the measurements, (B, 1, 1, 2); and the denoiser that it asked."""
     denoiser = Denoiser(prior())
-    sampler = instantiate(option("method", method)["sampler"])
+    whole = OmegaConf.create({"method": option("method", method), "task": {"name": "plane"}})
+    sampler = instantiate(whole.method.sampler)
     return sampler.restore(here.y, here.operator, here.noise_std, denoiser, ids(len(here.y), "method")), denoiser
 
 

@@ -42,7 +42,7 @@ def said_twice(kept: RunKept) -> Said:
     yield "form.prior", run.form.get("prior"), prior.get("hash")
     for key in ("noise_std", "seed"):
         yield key, record.get(key), problem.form.get(key)
-    of_method = flat({"": run.form.get("method", {})})
+    of_method = flat({"": run.form.get("method", {}), ".starts": run.form.get("starts")})
     off = leaves(kept.config.get("method", {}).get("sampler", {}))  # an option turned off is in no form
     for key, value in run.settings.items():
         yield f"settings.{key}", value, of_method.get("" if key == "sampler" else f".{key}", off.get(f".{key}"))
@@ -61,6 +61,7 @@ def told_of_config(kept: RunKept) -> dict[str, Any]:
     problem, prior = run.problem.form, run.record.get("prior")
     told = {
         "seed": problem.get("seed"),
+        "starts": run.form.get("starts", 1),
         "dataset": {"name": place.dataset},
         "task": {"name": place.task, "noise_std": problem.get("noise_std"), "operator": problem.get("operator")},
         "method": {"name": place.method, "sampler": run.form.get("method")},
