@@ -7,9 +7,8 @@ STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
-.PHONY: help install demo test test-slow faults bench lint prior card clean tune tune-oracle oracle reproduce-photos \
-        docs tune-paper-small reproduce-paper-small reproduce-paper-noise \
-        reproduce-frontier $(REPRODUCE)
+.PHONY: help install demo test test-slow faults bench bench-cpu bench-gpu lint prior card clean tune tune-oracle oracle \
+        reproduce-photos docs tune-paper-small reproduce-paper-small reproduce-paper-noise reproduce-frontier reproduce-operators $(REPRODUCE)
 TUNED := $(basename $(notdir $(wildcard conf/experiment/tune/*.yaml)))
 
 help: ## list the targets
@@ -90,6 +89,14 @@ ifndef PLAN
 	$(BIN)/vml-bench leaderboard --results results/frontier --no-figures
 endif
 
+STARTS := task=phase_retrieval starts=4 method=dps,daps,vml_fixed_point
+reproduce-operators: install ## tasks that are not linear or have no fast decomposition: half an hour; PLAN=1 too
+	for sweep in operators/linear operators "operators $(STARTS)"; do \
+	  $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
+ifndef PLAN
+	$(BIN)/vml-bench leaderboard --results results/operators --dataset photos64 $(TABLE)
+endif
+
 tune: install ## eight settings of every method on the tuning crops, and the table that compares them
 	for method in $(TUNED); do $(BIN)/vml-bench run experiment=tune/$$method $(ARGS) || exit; done
 	$(BIN)/vml-bench tuning
@@ -117,6 +124,12 @@ faults: install ## kill, fill, truncate, starve … real runs hundreds of times;
 bench: install ## measure time and memory against the network's own, and against deepinv; writes results/performance
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks.performance $(ARGS)
+
+bench-cpu: install ## what cheaper passes save here and do to scores (20 minutes); results/performance/cpu.md
+	$(BIN)/python -m benchmarks.performance.cpu --compile $(ARGS)
+
+bench-gpu: install ## measure a GPU in nine minutes: passes, memory, cells, hours; writes results/performance/gpu.md
+	$(BIN)/python -m benchmarks.performance.gpu $(ARGS)
 
 docs: install ## build the pages as a site, build/site/index.html; a broken link fails
 	$(BIN)/mkdocs build --strict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from pathlib import Path
 
@@ -113,11 +114,16 @@ def test_the_papers_comparison_is_what_the_rows_say(paper_small):
         assert run.record["environment"]["git"].strip("0123456789abcdef") == "", run.folder
     equal_compute.main(["--results", str(paper_small)])
     for written in PAPER.glob("*.csv"):
+        if written.stem.endswith("_distances"):  # of features, which need the pictures
+            continue
         kept, made = (pd.read_csv(folder / written.name) for folder in (PAPER, paper_small))
         pd.testing.assert_frame_equal(made, kept, rtol=1e-5)
         page = f"{written.stem.removesuffix('_pairs')}.md"
-        kept, made = ((folder / page).read_text().split("## Task by task")[0] for folder in (PAPER, paper_small))
-        assert made == kept  # what follows holds Fréchet distances, which need the pictures
+        kept, made = (
+            re.split("## (?:Task by task|Fréchet distance)", (folder / page).read_text())[0].strip()
+            for folder in (PAPER, paper_small)
+        )
+        assert made == kept  # what follows holds Fréchet distances
 
 
 @pytest.mark.parametrize(("experiment", "task", "method"), PAPERS_AGAIN)

@@ -8,25 +8,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.run_folders import write_run
+from tests.run_folders import write_reference, write_run
 from vml_bench.columns import LPIPS, PSNR
 from vml_bench.errors import InputError
+from vml_bench.metrics.frechet import frechet_distance
 from vml_bench.store import layout
 from vml_bench.store.runs import select_runs
 from vml_bench.studies.equal_compute import main
-from vml_bench.studies.groups import budget_of, differences, groups, wins
+from vml_bench.studies.groups import DISTANCE, budget_of, differences, groups, wins
 
 IDS = [f"{photograph}-{crop}" for photograph in "abcdefgh" for crop in range(2)]
 PLAIN = np.linspace(0.2, 0.4, len(IDS))
 JITTER = 0.01 * np.cos(np.arange(len(IDS)))
 
 
-def leave(results, method, nfe=20, gain=0.0, task="sr4", noise_std=0.0, ids=IDS):
+def leave(results, method, nfe=20, gain=0.0, task="sr4", noise_std=0.0, ids=IDS, **more):
     """A run whose LPIPS is lower by `gain` than the plain one's, and its PSNR higher by 10 × that; returns its name."""
     name = f"{len(layout.run_folders(results)):010d}"
     lpips = PLAIN - gain + (JITTER if gain else 0)
     told = {"dataset": "photos64", "task": task, "noise_std": noise_std, "ids": ids}
-    folder = write_run(results, method, name, **told, lpips=lpips[: len(ids)], psnr=(30 - 10 * lpips)[: len(ids)])
+    folder = write_run(
+        results, method, name, **told, lpips=lpips[: len(ids)], psnr=(30 - 10 * lpips)[: len(ids)], **more
+    )
     table = pd.read_parquet(folder / layout.TABLE).assign(nfe=nfe, lpips_vgg=0.5)
     table.to_parquet(folder / layout.TABLE, index=False)
     record = json.loads((folder / layout.RECORD).read_text())
@@ -91,6 +94,38 @@ def test_the_command_writes_both_tables_and_figures(tmp_path, capsys):
     page = (tmp_path / "equal_compute.md").read_text()
     assert "VML-MAP − ΠGDM | -0.05" in page.replace("LPIPS: ", "")
     assert "50×2" in page
+
+
+def test_differences_of_frechet_distances_are_over_the_images_that_all_have(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(len(IDS), 5))
+    features = {
+        "vml_map": truth + 0.1 * rng.normal(size=truth.shape),
+        "pigdm": truth + 0.5 * rng.normal(size=truth.shape) + 1,
+    }
+    write_reference(tmp_path, IDS, truth, "photos64")
+    leave(tmp_path, "vml_map", features=features["vml_map"], diverged=IDS[3:4])
+    leave(tmp_path, "pigdm", features=features["pigdm"])
+    (group,) = found(tmp_path)
+    (row,) = differences(group, DISTANCE).itertuples()
+    both = np.arange(len(IDS)) != 3
+    near, far = (frechet_distance(features[method][both], truth[both]) for method in ("vml_map", "pigdm"))
+    assert row.difference == pytest.approx(near - far)
+    assert (row.n, row.units, row.better) == (15, 8, 1)
+    assert row.low < row.difference < row.high < 0
+    main(["--results", str(tmp_path)])
+    page = (tmp_path / "equal_compute.md").read_text()
+    assert f"| {near:.1f}" in page.split("## Fréchet distance")[1].replace("*", "")
+    (told,) = pd.read_csv(tmp_path / "equal_compute_distances.csv").itertuples()
+    assert told.difference == pytest.approx(row.difference, rel=1e-5)
+
+
+def test_without_features_there_is_no_frechet_distance(tmp_path):
+    leave(tmp_path, "vml_map")
+    leave(tmp_path, "pigdm")
+    main(["--results", str(tmp_path)])
+    assert "Fréchet distance\n" not in (tmp_path / "equal_compute.md").read_text()
+    assert not (tmp_path / "equal_compute_distances.csv").exists()
 
 
 def test_no_runs_are_refused_with_the_command_that_makes_them(tmp_path):

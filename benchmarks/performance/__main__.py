@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.performance.record import RESULTS
 
-PARTS = ("start", "metrics", "floor", "overhead", "against_deepinv", "memory", "quality")
+PARTS = ("start", "metrics", "floor", "overhead", "conjugate_gradients", "against_deepinv", "memory", "quality")
 """In the order in which they run; `quality` draws with what `floor` measured."""
-FURTHER = ("growth",)
+FURTHER = ("growth", "cpu", "gpu")
 """Run where they are named."""
 
 

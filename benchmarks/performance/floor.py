@@ -7,18 +7,21 @@ differences.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.performance.cells import configured
-from benchmarks.performance.paired import Work, interleave
+from benchmarks.performance.paired import Timings, Work, interleave
 from benchmarks.performance.record import Benchmark, Table, begin, options, write
 from vml_bench.contract import Prior
 from vml_bench.data import PhotoCrops
@@ -39,6 +42,7 @@ EAGER = {
 COMPILED = {
     "float32": Compute(),
     "float32, compiled": Compute(compile=True),
+    "bfloat16": Compute(dtype="bfloat16"),
     "bfloat16, compiled": Compute(dtype="bfloat16", compile=True),
 }
 SHAPE = (3, 64, 64)
@@ -80,6 +84,12 @@ def cost_table(ways: dict[str, Compute], batches: Sequence[int], device: torch.d
         x = torch.randn(batch, *SHAPE, device=device)
         forward = {name: Work(partial(Denoiser(prior), x, 1.0)) for name, prior in priors.items()}
         product = {name: Work(partial(with_product, Denoiser(prior), x, x)) for name, prior in priors.items()}
+        for name in priors:
+            if ways[name].compile:  # for each size of a batch anew
+                began = time.monotonic()
+                forward[name].run()
+                product[name].run()
+                built[name] += time.monotonic() - began
         plain, reverse = (interleave(works, device, budget=budget) for works in (forward, product))
         for name, prior in priors.items():
             difference = prior.difference.values()
@@ -95,9 +105,23 @@ def cost_table(ways: dict[str, Compute], batches: Sequence[int], device: torch.d
                     "change of D": max((d["denoised"] for d in difference), default=0.0),
                     "change of Jᵀv": max((d["vjp"] for d in difference), default=0.0),
                 }
-                | ({"first built s": built[name]} if ways[name].compile else {})
+                | (worth(name, ways, built[name], plain, reverse) if ways[name].compile else {})
             )
     return Table("", ["network", "batch", "threads"], [*rows, *failed])
+
+
+def worth(name: str, ways: dict[str, Compute], built: float, plain: Timings, reverse: Timings) -> dict[str, Any]:
+    """Seconds that compiling took, first passes among them, and how many passes of a batch save as much.
+
+    The way to compare with is the same without compiling, if it is among `ways`.
+    """
+    row: dict[str, Any] = {"set up s": built}
+    for eager, compute in ways.items():
+        if compute == replace(ways[name], compile=False):
+            for kind, timings in (("forward", plain), ("with product", reverse)):
+                saved = float(np.median(timings.seconds[eager] - timings.seconds[name]))
+                row[f"{kind}: pays after batches"] = math.ceil(built / saved) if saved > 0 else "never"
+    return row
 
 
 def product_costs(network: str, prior: Prior, batch: int, device: torch.device, least: int, budget: float) -> Table:

@@ -172,18 +172,26 @@ def _tables(arguments: argparse.Namespace, scratch: Path, passes: float, budget:
         rows += measure(config, [first], scratch / "none" / first, passes, budget)
     tables.append(Table("Without a network", ["method"], sorted(rows, key=lambda row: row["method"])))
     if not arguments.skip_ffhq:
-        tables.append(_ffhq(few, scratch, 1 if not arguments.full else passes, device))
+        tables.append(at_full_size(few, scratch, 1 if not arguments.full else passes, device))
     return [table for table in tables if table.rows]
 
 
-def _ffhq(groups: dict[str, list[str]], scratch: Path, passes: float, device: str) -> Table:
+def at_full_size(groups: dict[str, list[str]], scratch: Path, passes: float, *overrides: str) -> Table:
+    """Overhead with FFHQ's network, its weights arbitrary, on a photograph's crop.
+
+    Args:
+        groups: names of methods by the first of each class.
+        scratch: folder for weights, images and results.
+        passes: see `measure`.
+        overrides: of the cells.
+    """
     weights = write_synthetic("ffhq256", scratch / "ffhq256.safetensors")
     root = photographs(scratch / "photographs")
     rows = []
     for first, names in groups.items():
         config = configured(
             "dataset=folder", f"dataset.root={root}", "dataset.image_shape=[3,256,256]", "prior=ffhq256",
-            f"prior.checkpoint={weights}", "prior.synthetic=true", f"method={first}", "runner.limit=1", device,
+            f"prior.checkpoint={weights}", "prior.synthetic=true", f"method={first}", "runner.limit=1", *overrides,
         )  # fmt: skip
         if "inner_steps" in config.method.sampler and math.isfinite(passes):
             config.method.sampler.inner_steps = 1

@@ -22,7 +22,7 @@ from vml_bench.text import markdown as markdown_table
 RESULTS = Path("results/performance")
 INTRO = """# Performance
 
-Written by `make bench` (`python -m benchmarks.performance`); one part: `python -m benchmarks.performance.<part>`.
+Written by `make bench`, `bench-cpu` and `bench-gpu`; one part: `python -m benchmarks.performance.<part>`.
 Works that are compared run in turn in one process, A B, B A, A B …; a ratio is the median over the rounds of the
 paired ratios, in brackets its 95 % bootstrap interval. No test asserts a time.
 """

@@ -289,7 +289,14 @@ def draw(cells: Sequence[Cell], budget: int) -> Figure:
         axis.set_xlabel(LPIPS.title, fontsize=8)
     for axis in axes[:, 0]:
         axis.set_ylabel(f"{PSNR.title} ({PSNR.unit})", fontsize=8)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=min(5, len(tasks)),
+        fontsize=8,
+        frameon=False,
+    )
     return figure
 
 

@@ -13,9 +13,11 @@ import pandas as pd
 from vml_bench.analysis.comparison.cells import cells, unit_names
 from vml_bench.analysis.comparison.compare import ALPHA, RESAMPLES, compare_cell
 from vml_bench.analysis.comparison.paired import draw as draw_resamples
-from vml_bench.analysis.comparison.paired import holm, paired_bootstrap
-from vml_bench.columns import LPIPS, LPIPS_VGG, PSNR, SSIM, Column
+from vml_bench.analysis.comparison.paired import holm, jackknife, paired_bootstrap
+from vml_bench.columns import BY_NAME, LPIPS, LPIPS_VGG, PSNR, SSIM, Column
 from vml_bench.errors import InputError
+from vml_bench.metrics.frechet import frechet_distance
+from vml_bench.store.features import read_originals
 from vml_bench.store.runs import Run
 
 DATASET = "photos64"
@@ -31,6 +33,8 @@ PRECONDITIONED = (("vml_map_pre_library", "vml_map_library"), ("vml_map_pre", "v
 BLURS = ("blurs", "deblur_")
 """What tasks with an ill-conditioned operator are called together, and how their names begin."""
 METRICS = (LPIPS, LPIPS_VGG, PSNR, SSIM)
+DISTANCE = BY_NAME["fd_alex"]
+"""Fréchet distance between the restorations of a task and their ground truth; it has no value for one image."""
 
 
 class Setting(NamedTuple):
@@ -75,6 +79,30 @@ class Group:
             columns[method] = pd.concat(scores, axis=1).reindex(self.images).mean(axis=1, skipna=False)
         return pd.DataFrame(columns)
 
+    @cached_property
+    def distances(self) -> pd.DataFrame:
+        """The mean of `DISTANCE` over the tasks, a column per method: in the first row over all images, then without
+        each photograph in turn. Images that a run lost count for none; empty where a run has no features.
+
+        `attrs["n"]` is the number of images.
+        """
+        runs, network = list(self.runs.values()), DISTANCE.features
+        images = sorted(set.intersection(*({*run.good["image_id"]} for run in runs)))
+        truth, _ = read_originals(runs[0].originals)
+        if not images or any(of.missing(network, images) for of in (truth, *(run.features for run in runs))):
+            return pd.DataFrame()
+        photographs = np.array(unit_names(DATASET, images))
+        chosen = [np.full(len(images), True), *(photographs != name for name in np.unique(photographs))]
+        reference, columns = truth.rows(network, images), {}
+        for method in self.methods:
+            restored = [self.runs[method, task].features.rows(network, images) for task in self.tasks]
+            columns[method] = [
+                np.mean([frechet_distance(x[rows], reference[rows]) for x in restored]) for rows in chosen
+            ]
+        table = pd.DataFrame(columns)
+        table.attrs["n"] = len(images)
+        return table
+
 
 def budget_of(compute: float) -> int | None:
     """The least budget that holds so many evaluations and products; None for none, or for more than the largest."""
@@ -111,19 +139,25 @@ def differences(group: Group, column: Column) -> pd.DataFrame:
     `low` and `high` bound it at 95 %, `p_holm` is over all pairs of the group, and `better` is +1 or −1 where the first
     is better or worse beyond chance, else 0.
     """
-    means = group.means(column.name).columns
-    others = [method for method in (*RIVALS, *FURTHER) if method in means]
-    pairs = [(own, other) for own in (*PAPERS, *FURTHER) if own in means for other in others if own != other]
+    methods = group.methods
+    others = [method for method in (*RIVALS, *FURTHER) if method in methods]
+    pairs = [(own, other) for own in (*PAPERS, *FURTHER) if own in methods for other in others if own != other]
     pairs = [(own, other) for own, other in pairs if own not in FURTHER or other in RIVALS]
     return with_holm(tested(group, column, pairs), column)
 
 
 def tested(group: Group, column: Column, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """The paired bootstrap of pairs of methods, on the means of their images over the group's tasks."""
-    means = group.means(column.name)
-    names, unit = np.unique(unit_names(DATASET, list(means.index)), return_inverse=True)
-    gaps = np.stack([(means[own] - means[other]).to_numpy() for own, other in pairs], axis=1)
-    test = paired_bootstrap(gaps, unit, draw_resamples(len(names), RESAMPLES))
+    """Pairs of methods over the group's tasks: the paired bootstrap of their images' means, and of a distance, which no
+    image has of its own, the jackknife over photographs."""
+    if column is DISTANCE:
+        table = group.distances
+        gaps = np.stack([(table[own] - table[other]).to_numpy() for own, other in pairs], axis=1)
+        test = jackknife(gaps[0], gaps[1:]).assign(n=table.attrs["n"])
+    else:
+        means = group.means(column.name)
+        names, unit = np.unique(unit_names(DATASET, list(means.index)), return_inverse=True)
+        gaps = np.stack([(means[own] - means[other]).to_numpy() for own, other in pairs], axis=1)
+        test = paired_bootstrap(gaps, unit, draw_resamples(len(names), RESAMPLES))
     told = {"budget": group.setting.budget, "noise_std": group.setting.noise_std, "metric": column.name}
     return pd.DataFrame(pairs, columns=["method", "other"]).assign(**told).join(test)
 

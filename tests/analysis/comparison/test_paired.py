@@ -1,4 +1,6 @@
-"""Paired bootstrap: against a t-test, against its own promise, and at its edges; Holm's correction by hand."""
+"""Paired bootstrap: against a t-test, against its own promise, and at its edges; the jackknife; Holm's correction by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vml_bench.analysis.comparison.paired import draw, holm, paired_bootstrap
+from vml_bench.analysis.comparison.paired import draw, holm, jackknife, paired_bootstrap
+from vml_bench.metrics.frechet import frechet_distance
 
 
 def test_means_p_values_and_intervals_are_near_those_of_a_paired_t_test():
@@ -96,3 +99,35 @@ def test_holm_by_hand():
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm(np.array([0.5, np.nan, 0.9])), [1.0, np.nan, 1.0])
     assert np.isnan(holm(np.array([np.nan]))).all()
+
+
+def test_the_jackknife_of_a_mean_is_the_t_test():
+    rng = np.random.default_rng(5)
+    values = rng.normal(loc=[0.0, 0.5], size=(12, 2))
+    without = np.stack([np.delete(values, i, axis=0).mean(axis=0) for i in range(12)])
+    found, exact = jackknife(values.mean(axis=0), without), stats.ttest_1samp(values, 0.0)
+    bounds = exact.confidence_interval(0.95)
+    assert found.p.tolist() == pytest.approx(exact.pvalue)
+    assert found.low.tolist() == pytest.approx(bounds.low)
+    assert found.high.tolist() == pytest.approx(bounds.high)
+    assert jackknife(np.ones(1), np.ones((1, 1))).loc[0, ["low", "high", "p"]].isna().all()
+
+
+def test_the_jackknife_holds_the_expected_difference_of_two_frechet_distances():
+    rng = np.random.default_rng(6)
+    unit, scale = np.arange(33) % 11, 1 / np.sqrt(1 + np.arange(48))
+
+    def images():
+        return scale * (rng.exponential(size=(11, 48))[unit] + rng.normal(size=(33, 48)))
+
+    def gap(original, first, second, rows):
+        return frechet_distance(first[rows], original[rows]) - frechet_distance(second[rows], original[rows])
+
+    found = []
+    for _ in range(80):
+        original = images()
+        restored = [(1 - shrink) * original + noise * images() for shrink, noise in ((0.1, 0.1), (0.1, 0.2))]
+        without = [gap(original, *restored, unit != k) for k in range(11)]
+        found.append(jackknife(np.array([gap(original, *restored, unit >= 0)]), np.array(without)[:, None]).loc[0])
+    expected = np.mean([row.difference for row in found])
+    assert 0.87 <= np.mean([row.low <= expected <= row.high for row in found]) < 1

@@ -1,9 +1,10 @@
-"""Paired differences under resampling: symmetric studentised bootstrap, by image or by cluster, and Holm's correction.
+"""Paired differences under resampling: symmetric studentised bootstrap, by image or by cluster, and Holm's correction;
+for what is no mean over images, a Fréchet distance, the jackknife by cluster.
 
 Two methods restored the same images, so their difference is tested image by image. Images that share a source (crops
 of one photograph) are resampled together. Efron, Tibshirani, "An introduction to the bootstrap" (1993), chapter 16;
 Cameron, Gelbach, Miller, "Bootstrap-based improvements for inference with clustered errors" (2008); Holm, "A simple
-sequentially rejective multiple test procedure" (1979).
+sequentially rejective multiple test procedure" (1979); Efron, Stein, "The jackknife estimate of variance" (1981).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 CHUNK = 2**21
 """About how many numbers one array of the bootstrap may hold."""
@@ -90,6 +92,30 @@ def _shift_and_error(counts: np.ndarray, residual: np.ndarray, size: np.ndarray)
     shift = counts @ residual / images
     squares = counts @ residual**2 - 2 * shift * (counts @ (residual * size)) + shift**2 * (counts @ size**2)
     return shift, np.sqrt(np.maximum(squares, 0) * units / (units - 1)) / images
+
+
+def jackknife(whole: np.ndarray, without: np.ndarray, level: float = 0.95) -> pd.DataFrame:
+    """Test P statistics against zero by leaving out one unit after the other, with Student's t of units − 1.
+
+    A bootstrap repeats images, which changes the bias of a statistic of a covariance; leaving some out hardly does.
+    The interval is about the statistic expected from as many images.
+
+    Args:
+        whole: (P,), of all images.
+        without: (units, P), without each unit in turn.
+        level: nominal coverage.
+
+    Returns:
+        P rows: `units`; `difference`, the statistic itself; its bounds `low` and `high`; and `p`, two-sided. Bounds and
+        p are NaN where there are fewer than two units.
+    """
+    units = len(without)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt((units - 1) * np.var(without, axis=0)) if units > 1 else np.full(len(whole), np.nan)
+        p = np.where(whole == 0, 1.0, 2 * student.sf(np.abs(whole) / error, units - 1))
+    half = student.ppf((1 + level) / 2, units - 1) * error
+    p = np.where(np.isnan(error), np.nan, p)
+    return pd.DataFrame({"units": units, "difference": whole, "low": whole - half, "high": whole + half, "p": p})
 
 
 def holm(p: np.ndarray) -> np.ndarray:
