@@ -55,7 +55,7 @@ endif
 
 # The paper's comparison on photos64, in three parts; results/paper_small. PLAN=1 and ARGS as above.
 VERB := $(if $(PLAN),plan,run)
-AT_200 := method.budget=at_200 task=inpaint_half,sr4,deblur_uniform_all_taps
+AT_200 := method.budget=at_200 task=inpaint_half,sr4,deblur_uniform_all_taps runner.limit=8
 AT_1000 := method.budget=at_1000 task=inpaint_half,deblur_uniform_all_taps runner.limit=4
 tune-paper-small: install ## levels × inner steps of reproduce-paper-small, chosen on tuning crops (an hour); PLAN=1
 	$(BIN)/vml-bench $(VERB) experiment=paper_small/tune $(ARGS)
