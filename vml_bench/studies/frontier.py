@@ -193,7 +193,7 @@ def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
 ABOUT = """# What each method reaches at equal compute
 
 photos64, 16 test crops, bfloat16; columns hold evaluations + products per image equal. `mode_then_sample` stands at
-three places of its knob σ*, LMAPS and DiffPIR at two of theirs, the others at their own settings of the tuning crops.
+four places of its knob σ*, LMAPS and DiffPIR at two of theirs, the others at their own settings of the tuning crops.
 Made by `make reproduce-frontier` and `python -m vml_bench.studies.frontier`, whose first lines say what *dominated*,
 *tie* and *dominates* mean."""
 
@@ -212,7 +212,14 @@ def counts_markdown(cells: Sequence[Cell]) -> list[str]:
 
 
 def means_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
-    """LPIPS / PSNR, means over the cells of each budget and σ_y; those on the front of these means in bold."""
+    """LPIPS / PSNR, means over the tasks of each budget and σ_y; those on the front of these means in bold.
+
+    A task that some method solves exactly has no PSNR, and is left out.
+    """
+    exact = table[np.isinf(table["psnr"])].groupby(["noise_std", "budget"])["task"].unique().explode()
+    solved = {(*key, task) for key, task in exact.items()}
+    keep = [key not in solved for key in zip(table["noise_std"], table["budget"], table["task"], strict=True)]
+    table = table[keep]
     grouped = table.groupby(["noise_std", "budget", "method", "knob"], dropna=False)[["lpips_alex", "psnr"]]
     means = grouped.mean().reset_index()
     columns, fronts = list(dict.fromkeys(zip(means["noise_std"], means["budget"], strict=True))), set()
@@ -254,7 +261,12 @@ def report(cells: Sequence[Cell]) -> dict[str, str]:
     """The tables as files, by name."""
     table = point_table(cells)
     lines = [ABOUT, "", f"## `{OWN}` against the others", "", *counts_markdown(cells)]
-    lines += ["", "## LPIPS / PSNR, means over tasks", "", *means_markdown(table, titles_of(cells))]
+    lines += [
+        "",
+        "## LPIPS / PSNR, means over tasks that no method solves exactly",
+        "",
+        *means_markdown(table, titles_of(cells)),
+    ]
     lines += ["", "## Cell by cell", "", *cells_markdown(cells)]
     return {
         "frontier.md": "\n".join(lines) + "\n",
@@ -275,14 +287,15 @@ def draw(cells: Sequence[Cell], budget: int) -> Figure:
         axis = axes[noises.index(cell.problem.noise_std), tasks.index(cell.problem.task)]
         axis.set_title(f"{cell.problem.task}, σ_y = {cell.problem.noise_std:g}", fontsize=9)
         points = point_table([cell])
-        edge = front(points)
+        edge = front(points[np.isfinite(points[PSNR.name])])
         axis.step(edge[LPIPS.name], edge[PSNR.name], where="post", color="0.75", lw=3, zorder=0)
         for method, own in points.groupby("method"):
             card = next(run.card for place, run in cell.runs.items() if place.method == method)
             own = own.sort_values("knob")
             fill = "white" if card.hollow else card.colour
             style = {"color": card.colour, "marker": card.marker, "mfc": fill, "ms": 6, "lw": 1}
-            handles[card.title] = axis.plot(own[LPIPS.name], own[PSNR.name], **style)[0]
+            finite = own[PSNR.name].where(np.isfinite(own[PSNR.name]))  # solved exactly: no point
+            handles[card.title] = axis.plot(own[LPIPS.name], finite, **style)[0]
         axis.grid(alpha=0.2)
         axis.tick_params(labelsize=7)
     for axis in axes[-1]:
