@@ -16,7 +16,7 @@ from vml_bench.runner.cell import Cell
 from vml_bench.runner.run import run_cell
 from vml_bench.store import layout
 from vml_bench.store.runs import open_run
-from vml_bench.studies import equal_compute, programs
+from vml_bench.studies import equal_compute, frontier, programs
 
 RESULTS = Path(__file__).parents[1] / "results" / "photos64"
 ORACLE = RESULTS.parent / "oracle"
@@ -29,6 +29,7 @@ EXACT = [
     ("oracle_2d", "gmm_2d", "random_projection", 0.05, "tmpd"),
 ]
 PAPER = RESULTS.parent / "paper_small"
+FRONTIER = RESULTS.parent / "frontier"
 PAPERS_AGAIN = [("paper_small/levels", "inpaint_box", "library/ddrm"), ("paper_small", "sr4", "library/vml_map")]
 CELL = ["task", "noise_std", "problem", "method", "run"]
 
@@ -124,6 +125,15 @@ def test_the_papers_comparison_is_what_the_rows_say(paper_small):
             for folder in (PAPER, paper_small)
         )
         assert made == kept  # what follows holds Fréchet distances
+
+
+def test_the_frontier_is_what_the_rows_say(tmp_path):
+    with tarfile.open(FRONTIER / "runs.tar.xz") as archive:
+        archive.extractall(tmp_path / layout.RUNS, filter="data")
+    frontier.main(["--results", str(tmp_path)])
+    for written in FRONTIER.glob("*.csv"):
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / written.name), pd.read_csv(written), rtol=1e-5)
+    assert (tmp_path / "frontier.md").read_text() == (FRONTIER / "frontier.md").read_text()
 
 
 @pytest.mark.parametrize(("experiment", "task", "method"), PAPERS_AGAIN)

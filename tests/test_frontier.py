@@ -107,7 +107,8 @@ def test_the_command_writes_tables_and_a_figure_for_each_budget(tmp_path, capsys
     names = ["frontier.csv", "frontier.md", "frontier_20.png", "frontier_30.png", "frontier_pairs.csv"]
     assert sorted(capsys.readouterr().out.split()) == [str(tmp_path / name) for name in names]
     page = (tmp_path / "frontier.md").read_text()
-    assert "| 30 | 1 | 0 | 0 | 1 | 1 of 1 |" in page.replace("  ", " ")
+    assert "| 30 | 1 | 0 | 0 | 1 | 1 | 1 |" in page.replace("  ", " ")
+    assert "| DDRM | 2 | 0 | 0 |" in page
     table = pd.read_csv(tmp_path / "frontier.csv")
     assert table.groupby("method")["front"].all().to_dict() == {OWN: True, "ddrm": False}
     assert point_table(found(tmp_path))["lpips_alex"].min() == pytest.approx(table["lpips_alex"].min(), abs=1e-6)

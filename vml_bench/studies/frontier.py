@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -133,10 +133,14 @@ class Cell:
             return "dominates"
         return "tie" if self.answers["answers"].all() else "dominated"
 
+    def lowest(self, places: Iterable[Place]) -> Place:
+        """The one of them with the lowest mean LPIPS."""
+        means = self.scores(LPIPS.name).mean()
+        return min(places, key=lambda place: means[place])
+
     def lowest_lpips(self) -> bool:
         """Whether no other method is better beyond chance in LPIPS than the place of the knob with the lowest."""
-        means = self.scores(LPIPS.name).mean()
-        place = min(self.own, key=lambda place: means[place])
+        place = self.lowest(self.own)
         here = self.pairs[(self.pairs["metric"] == LPIPS.name) & (self.pairs["knob"] == place.knob)]
         return bool((here["better"] >= 0).all())
 
@@ -206,9 +210,25 @@ def counts_markdown(cells: Sequence[Cell]) -> list[str]:
         verdicts = [cell.verdict() for cell in here]
         counted = [verdicts.count(verdict) for verdict in ("dominated", "tie", "dominates")]
         lowest = sum(cell.lowest_lpips() for cell in here)
-        rows.append([str(budget), str(len(here)), *map(str, counted), f"{lowest} of {len(here)}"])
-    header = ("budget", "cells", "dominated", "tie", "dominates", "lowest LPIPS or a tie in it")
+        lowest_means = sum(cell.lowest(cell.runs).method == OWN for cell in here)
+        rows.append([str(budget), str(len(here)), *map(str, counted), str(lowest), str(lowest_means)])
+    header = ("budget", "cells", "dominated", "tie", "dominates", "lowest LPIPS or a tie in it", "lowest mean LPIPS")
     return markdown(header, rows, left=[])
+
+
+def against_markdown(cells: Sequence[Cell], titles: dict[str, str]) -> list[str]:
+    """Each other method: in how many cells a place of the knob is ahead of it, answers it only, or none does."""
+    found: dict[Place, list[tuple[bool, bool]]] = {}
+    for cell in cells:
+        for other in cell.others:
+            told = cell.answers.loc[other.named(other.method)]
+            found.setdefault(other, []).append((bool(told["answers"]), bool(told["ahead"])))
+    rows = []
+    for other, told in found.items():
+        ahead, answered = sum(ahead for _, ahead in told), sum(answers for answers, _ in told)
+        rows.append([other.named(titles[other.method]), *map(str, (ahead, answered - ahead, len(told) - answered))])
+    header = ("against", "better in one metric, worse in neither", "worse in neither", "not answered")
+    return markdown(header, rows, left=[0])
 
 
 def means_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
@@ -261,6 +281,7 @@ def report(cells: Sequence[Cell]) -> dict[str, str]:
     """The tables as files, by name."""
     table = point_table(cells)
     lines = [ABOUT, "", f"## `{OWN}` against the others", "", *counts_markdown(cells)]
+    lines += ["", "In how many cells, beyond chance:", "", *against_markdown(cells, titles_of(cells))]
     lines += [
         "",
         "## LPIPS / PSNR, means over tasks that no method solves exactly",
