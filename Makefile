@@ -89,8 +89,8 @@ ifndef PLAN
 	$(BIN)/vml-bench leaderboard --results results/frontier --no-figures
 endif
 
-STARTS := task=phase_retrieval starts=4 method=dps,daps,vml_fixed_point
-reproduce-operators: install ## tasks that are not linear or have no fast decomposition: half an hour; PLAN=1 too
+STARTS := task=phase_retrieval starts=4 method=dps,daps
+reproduce-operators: install ## tasks that are not linear or have no fast decomposition: a quarter of an hour; PLAN=1 too
 	for sweep in operators/linear operators "operators $(STARTS)"; do \
 	  $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
 ifndef PLAN

@@ -29,6 +29,7 @@ EXACT = [
     ("oracle_2d", "gmm_2d", "random_projection", 0.05, "tmpd"),
 ]
 PAPER = RESULTS.parent / "paper_small"
+OPERATORS = RESULTS.parent / "operators"
 FRONTIER = RESULTS.parent / "frontier"
 PAPERS_AGAIN = [("paper_small/levels", "inpaint_box", "library/ddrm"), ("paper_small", "sr4", "library/vml_map")]
 CELL = ["task", "noise_std", "problem", "method", "run"]
@@ -125,6 +126,16 @@ def test_the_papers_comparison_is_what_the_rows_say(paper_small):
             for folder in (PAPER, paper_small)
         )
         assert made == kept  # what follows holds Fréchet distances
+
+
+def test_the_table_of_the_new_tasks_is_what_the_rows_say(tmp_path):
+    with tarfile.open(OPERATORS / "runs.tar.xz") as archive:
+        archive.extractall(tmp_path / layout.RUNS, filter="data")
+    written = leaderboard(OPERATORS / "photos64").set_index(CELL).sort_index()
+    found = build(tmp_path, "photos64")[0].set_index(CELL).sort_index()
+    assert written.index.equals(found.index)
+    for name in ("n", "diverged", "psnr", "lpips_alex", "psnr_mean", "psnr_best", "nfe", "applications"):
+        np.testing.assert_allclose(written[name], found[name].astype(float), rtol=1e-6, err_msg=name)
 
 
 def test_the_frontier_is_what_the_rows_say(tmp_path):

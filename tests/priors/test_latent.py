@@ -245,5 +245,5 @@ def test_the_latent_diffusion_model_of_celebahq_restores_an_image_at_its_size(tm
     (row,) = pd.read_parquet(run / "images.parquet").itertuples()
     assert (row.nfe, row.vjp) == (2, 2)
     assert row.applications == 2 * 3  # A(D), and its Jacobian's value and product
-    assert math.isfinite(row.psnr)
+    assert math.isfinite(row.residual)  # arbitrary weights may leave an image far from y, which counts as diverged
     assert read_picture(run / "recon" / "ramp.png").shape == (3, 256, 256)
