@@ -14,7 +14,9 @@ from omegaconf import DictConfig
 from vml_bench.configuration import config_dir
 
 torch.set_num_threads(1)  # sums in one order, so that equal work gives equal bytes
-os.environ.pop("COLUMNS", None)  # xdist tells its workers a width, and output is folded to that
+# output is folded to COLUMNS, which xdist sets for its workers, and readline for the children of what imported it
+os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")  # readline's is not in os.environ
 
 
 @pytest.fixture

@@ -40,13 +40,17 @@ def leaderboard(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / layout.LEADERBOARD, dtype={"run": str, "problem": str})
 
 
+def unpacked(kept: Path, results: Path) -> Path:
+    """A results folder with the runs of an archive."""
+    with tarfile.open(kept / "runs.tar.xz") as archive:
+        archive.extractall(results / layout.RUNS, filter="data")
+    return results
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
     """A results folder with the runs of the embedded benchmark, unpacked."""
-    results = tmp_path_factory.mktemp("results")
-    with tarfile.open(RESULTS / "runs.tar.xz") as archive:
-        archive.extractall(results / layout.RUNS, filter="data")
-    return results
+    return unpacked(RESULTS, tmp_path_factory.mktemp("results"))
 
 
 def test_the_leaderboard_is_what_the_rows_say(photos):
@@ -105,10 +109,7 @@ def test_program_and_formula_differ_by_what_the_rows_say(tmp_path):
 @pytest.fixture(scope="module")
 def paper_small(tmp_path_factory) -> Path:
     """A results folder with the runs of the paper's comparison, unpacked."""
-    results = tmp_path_factory.mktemp("paper_small")
-    with tarfile.open(PAPER / "runs.tar.xz") as archive:
-        archive.extractall(results / layout.RUNS, filter="data")
-    return results
+    return unpacked(PAPER, tmp_path_factory.mktemp("paper_small"))
 
 
 def test_the_papers_comparison_is_what_the_rows_say(paper_small):
@@ -129,8 +130,7 @@ def test_the_papers_comparison_is_what_the_rows_say(paper_small):
 
 
 def test_the_table_of_the_new_tasks_is_what_the_rows_say(tmp_path):
-    with tarfile.open(OPERATORS / "runs.tar.xz") as archive:
-        archive.extractall(tmp_path / layout.RUNS, filter="data")
+    unpacked(OPERATORS, tmp_path)
     written = leaderboard(OPERATORS / "photos64").set_index(CELL).sort_index()
     found = build(tmp_path, "photos64")[0].set_index(CELL).sort_index()
     assert written.index.equals(found.index)
@@ -139,8 +139,7 @@ def test_the_table_of_the_new_tasks_is_what_the_rows_say(tmp_path):
 
 
 def test_the_frontier_is_what_the_rows_say(tmp_path):
-    with tarfile.open(FRONTIER / "runs.tar.xz") as archive:
-        archive.extractall(tmp_path / layout.RUNS, filter="data")
+    unpacked(FRONTIER, tmp_path)
     frontier.main(["--results", str(tmp_path)])
     for written in FRONTIER.glob("*.csv"):
         pd.testing.assert_frame_equal(pd.read_csv(tmp_path / written.name), pd.read_csv(written), rtol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -129,6 +130,12 @@ def compute_axis(axes: Axes, least: float, most: float, zero: float | None = Non
     axes.xaxis.set_major_locator(FixedLocator([*([zero] if zero else []), *(steps or [least])]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if zero and x <= zero else f"{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def legend_below(figure: Figure, handles: Mapping[str, Any], columns: int) -> None:
+    """A legend below all panels: `handles` by title, in so many columns, five at most."""
+    style = {"loc": "outside lower center", "ncols": min(5, columns), "fontsize": 8, "frameon": False}
+    figure.legend(handles.values(), handles.keys(), **style)
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -287,7 +287,27 @@ def conjugate_gradients(operator: LinearOperator, misfit: Tensor, damping: float
     return delta
 
 
-class AsLinear(LinearOperator):
+class Around:
+    """What an operator takes from another, its attribute `operator`, as it is; that other's device and images too."""
+
+    operator: DifferentiableOperator
+
+    def for_images(self, image_ids: Sequence[str], seed: int) -> Self:
+        return self._around(self.operator.for_images(image_ids, seed))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        return self._around(self.operator.to(device, dtype))
+
+    def picture(self, y: Tensor) -> Tensor:
+        return self.operator.picture(y)
+
+    def _around(self, operator: DifferentiableOperator) -> Self:
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self) | {"operator": operator})
+        return copy
+
+
+class AsLinear(Around, LinearOperator):
     """Another linear operator, of which forward and adjoint alone are used: what its SVD is worth.
 
     Args:
@@ -318,17 +338,3 @@ class AsLinear(LinearOperator):
 
     def measure(self, x: Tensor, noise_std: float, noise: Tensor) -> Tensor:
         return self.operator.measure(x, noise_std, noise)
-
-    def for_images(self, image_ids: Sequence[str], seed: int) -> Self:
-        return self._around(self.operator.for_images(image_ids, seed))
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        return self._around(self.operator.to(device, dtype))
-
-    def picture(self, y: Tensor) -> Tensor:
-        return self.operator.picture(y)
-
-    def _around(self, operator: LinearOperator) -> Self:
-        copy = object.__new__(type(self))
-        vars(copy).update(vars(self) | {"operator": operator})
-        return copy

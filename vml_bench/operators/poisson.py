@@ -8,14 +8,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from vml_bench.contract import NoiseModel
 from vml_bench.errors import InputError
-from vml_bench.operators.kinds import DifferentiableOperator, Linearized
+from vml_bench.operators.kinds import Around, DifferentiableOperator, Linearized
 
 
-class Poisson(DifferentiableOperator):
+class Poisson(Around, DifferentiableOperator):
     """y = 2 k/(255 λ) − 1 with k ~ Poisson(255 λ (A(x) + 1)/2): photons counted, 255 λ of them where A(x) is 1.
 
     DPS, guided_diffusion/measurements.py, PoissonNoise, which besides cuts A(x) and y to [-1, 1]; here no photon is
@@ -84,17 +83,3 @@ class Poisson(DifferentiableOperator):
     def expected_residual(self, y: Tensor, noise_std: float) -> Tensor:
         """√ of the sum of `variance` where something is measured, (B,)."""
         return self.operator.observed(self.variance(y)).flatten(1).sum(dim=1).sqrt()
-
-    def for_images(self, image_ids: Sequence[str], seed: int) -> Self:
-        return self._around(self.operator.for_images(image_ids, seed))
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        return self._around(self.operator.to(device, dtype))
-
-    def picture(self, y: Tensor) -> Tensor:
-        return self.operator.picture(y)
-
-    def _around(self, operator: DifferentiableOperator) -> Self:
-        copy = object.__new__(type(self))
-        vars(copy).update(vars(self) | {"operator": operator})
-        return copy

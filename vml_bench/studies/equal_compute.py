@@ -26,7 +26,7 @@ from vml_bench.analysis.leaderboard.aggregate import build
 from vml_bench.cards import Card
 from vml_bench.columns import LPIPS, LPIPS_VGG, PSNR, SSIM, Column, with_bounds
 from vml_bench.errors import InputError
-from vml_bench.figures.page import save
+from vml_bench.figures.page import legend_below, save
 from vml_bench.store.runs import Run, select_runs
 from vml_bench.studies.groups import (
     DATASET,
@@ -268,14 +268,7 @@ def draw(groups: Sequence[Group], frame: pd.DataFrame, by_noise: bool) -> Figure
         below.set_xlabel("σ_y" if by_noise else "evaluations + products")
     for axis, column in zip(axes[:, 0], (LPIPS, PSNR), strict=True):
         axis.set_ylabel(" ".join(filter(None, (column.title, column.unit and f"({column.unit})"))))
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=min(5, len(tasks)),
-        fontsize=8,
-        frameon=False,
-    )
+    legend_below(figure, handles, len(tasks))
     return figure
 
 

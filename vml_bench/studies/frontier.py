@@ -34,7 +34,7 @@ from vml_bench.analysis.comparison.paired import draw as draw_resamples
 from vml_bench.analysis.comparison.paired import holm, paired_bootstrap
 from vml_bench.columns import LPIPS, PSNR
 from vml_bench.errors import InputError
-from vml_bench.figures.page import save
+from vml_bench.figures.page import legend_below, save
 from vml_bench.store.runs import Run, select_runs
 from vml_bench.text import MISSING, markdown, number, write_files
 
@@ -323,14 +323,7 @@ def draw(cells: Sequence[Cell], budget: int) -> Figure:
         axis.set_xlabel(LPIPS.title, fontsize=8)
     for axis in axes[:, 0]:
         axis.set_ylabel(f"{PSNR.title} ({PSNR.unit})", fontsize=8)
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=min(5, len(tasks)),
-        fontsize=8,
-        frameon=False,
-    )
+    legend_below(figure, handles, len(tasks))
     return figure
 
 
