@@ -8,7 +8,8 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
 .PHONY: help install demo test test-slow faults bench bench-cpu bench-gpu lint prior card clean tune tune-oracle oracle \
-        reproduce-photos docs tune-paper-small reproduce-paper-small reproduce-paper-noise reproduce-frontier reproduce-operators $(REPRODUCE)
+        reproduce-photos docs tune-paper-small reproduce-paper-small reproduce-paper-noise tune-frontier reproduce-frontier \
+        reproduce-operators $(REPRODUCE)
 TUNED := $(basename $(notdir $(wildcard conf/experiment/tune/*.yaml)))
 
 help: ## list the targets
@@ -80,14 +81,21 @@ ifndef PLAN
 	$(BIN)/vml-bench leaderboard --results results/paper_small --dataset photos64 $(TABLE)
 endif
 
-reproduce-frontier: install ## LPIPS against PSNR at equal compute, and the one knob: an hour on two cores; PLAN=1 too
-	for sweep in frontier frontier/knob "frontier method=lmaps method.sampler.fresh=0.85" \
-	  "frontier method=diffpir method.sampler.zeta=0.8" frontier/oracle; do \
-	  $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
+# The two ends of each method's grid, by `make tune-frontier`: lowest LPIPS, highest PSNR
+FRONTIER := "frontier method=library/ddrm" "frontier/knob" "frontier/oracle"
+reproduce-frontier: install ## LPIPS against PSNR at equal compute, and the one knob: two hours on two cores; PLAN=1 too
+	for sweep in $(FRONTIER); do $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
 ifndef PLAN
 	$(BIN)/python -m vml_bench.studies.frontier
 	$(BIN)/vml-bench leaderboard --results results/frontier --no-figures
 endif
+
+FRONTIER_GRIDS := "method=ddrm,ddnm method.sampler.eta=0.4,0.7,0.85,1" "method=pigdm method.sampler.eta=0.2,0.5,0.8,1" \
+  "method=lmaps method.sampler.fresh=0.5,0.7,0.85,1" "method=diffpir method.sampler.zeta=0.3,0.6,0.8,1" \
+  "method=proximap method.sampler.fresh=0.5,0.8,1" "method=daps method.sampler.step_size=0.5,1,2" \
+  "method=vml_fixed_point_20 method.sampler.step_size=1,1.25,1.5"
+tune-frontier: install ## the knobs of the methods of reproduce-frontier, on tuning crops: ten minutes; PLAN=1 too
+	for grid in $(FRONTIER_GRIDS); do $(BIN)/vml-bench $(VERB) experiment=frontier/tune $$grid $(ARGS) || exit; done
 
 STARTS := task=phase_retrieval starts=4 method=dps,daps
 reproduce-operators: install ## tasks that are not linear or have no fast decomposition: a quarter of an hour; PLAN=1 too

@@ -18,15 +18,15 @@ IDS = [f"{photograph}-{crop}" for photograph in "abcdefgh" for crop in range(2)]
 WAVE = np.cos(np.arange(len(IDS)))
 
 
-def leave(results, method, lpips=0.3, psnr=25.0, knob=None, nfe=30, task="sr4"):
+def leave(results, method, lpips=0.3, psnr=25.0, knob=1.0, nfe=30, task="sr4", dataset="photos64"):
     """A run whose images score about so much; two runs of equal scores are equal image by image."""
     name = f"{len(layout.run_folders(results)):010d}"
     scores = {"lpips": lpips + 0.1 * WAVE + 0.01 * lpips * WAVE**2, "psnr": psnr + WAVE + 0.001 * psnr * WAVE**2}
-    folder = write_run(results, method, name, dataset="photos64", task=task, noise_std=0.05, ids=IDS, **scores)
+    folder = write_run(results, method, name, dataset=dataset, task=task, noise_std=0.05, ids=IDS, **scores)
     table = pd.read_parquet(folder / layout.TABLE).assign(nfe=nfe)
     table.to_parquet(folder / layout.TABLE, index=False)
     record = json.loads((folder / layout.RECORD).read_text())
-    record["form"]["method"] = {"X": {KNOBS[method]: knob} if method in KNOBS else {}}
+    record["form"]["method"] = {"X": {KNOBS[method][0]: knob} if method in KNOBS else {}}
     (folder / layout.RECORD).write_text(json.dumps(record))
 
 
@@ -103,12 +103,20 @@ def test_the_command_writes_tables_and_a_figure_for_each_budget(tmp_path, capsys
         leave(tmp_path, "ddrm", nfe=nfe)
         leave(tmp_path, OWN, 0.25, 25.5, knob=1.0, nfe=nfe)
         leave(tmp_path, OWN, 0.35, 26.0, knob=0.3, nfe=nfe)
+    for eta, lpips, psnr in ((0.4, 0.35, 25.0), (0.7, 0.3, 26.0), (1.0, 0.25, 25.0)):
+        leave(tmp_path, "ddrm", lpips, psnr, knob=eta, nfe=20, dataset="photos64_tune")
     main(["--results", str(tmp_path)])
-    names = ["frontier.csv", "frontier.md", "frontier_20.png", "frontier_30.png", "frontier_pairs.csv"]
+    names = ["frontier.csv", "frontier.md", "frontier.png", "frontier_20.png", "frontier_30.png"]
+    names += ["frontier_pairs.csv", "frontier_tuning.csv"]
     assert sorted(capsys.readouterr().out.split()) == [str(tmp_path / name) for name in names]
     page = (tmp_path / "frontier.md").read_text()
     assert "| 30 | 1 | 0 | 0 | 1 | 1 | 1 |" in page.replace("  ", " ")
-    assert "| DDRM | 2 | 0 | 0 |" in page
+    assert "| DDRM, η = 1 | 2 | 0 | 0 |" in page
+    best = pd.read_csv(tmp_path / "frontier_tuning.csv").set_index("knob")[["lowest_lpips", "highest_psnr"]]
+    assert best.to_dict() == {
+        "lowest_lpips": {0.4: False, 0.7: False, 1.0: True},
+        "highest_psnr": {0.4: False, 0.7: True, 1.0: False},
+    }
     table = pd.read_csv(tmp_path / "frontier.csv")
     assert table.groupby("method")["front"].all().to_dict() == {OWN: True, "ddrm": False}
     assert point_table(found(tmp_path))["lpips_alex"].min() == pytest.approx(table["lpips_alex"].min(), abs=1e-6)

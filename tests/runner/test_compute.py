@@ -11,7 +11,7 @@ from vml_bench.priors.closed_form import random_gaussian
 from vml_bench.priors.unet import load_edm_prior
 from vml_bench.priors.vp import VPPrior
 from vml_bench.runner.cell import Cell
-from vml_bench.runner.compute import Compute, ComputedPrior, fastest
+from vml_bench.runner.compute import Compute, ComputedPrior, denoising_change, fastest
 from vml_bench.runner.run import Runner, run_cell
 
 CPU = torch.device("cpu")
@@ -65,6 +65,34 @@ class Slowed(torch.nn.Module):
 def test_the_fastest_way_is_chosen_among_those_left_open(fast):
     way = fastest(Slowed(fast), {"dtype": "float32", "channels_last": "auto", "tf32": False}, CPU)
     assert way == {"dtype": "float32", "channels_last": fast, "tf32": False}
+
+
+class Rounded(torch.nn.Module):
+    """A prior that is slow in float32, and off by a share of D under autocast."""
+
+    image_shape, sigma_min, sigma_max = (3, 8, 8), 0.002, 80.0
+
+    def __init__(self, off):
+        super().__init__()
+        self.network, self.off = torch.nn.Identity(), off
+
+    def forward(self, x, sigma):
+        cast = torch.is_autocast_enabled("cpu")
+        time.sleep(0 if cast else 0.02)
+        return x / (1 + sigma**2) * (1 + self.off * cast)
+
+
+@pytest.mark.parametrize(("off", "dtype"), [(1e-4, "bfloat16"), (0.3, "float32")])
+def test_a_faster_way_is_taken_if_it_denoises_as_well(off, dtype):
+    way = fastest(Rounded(off), {"dtype": "auto", "channels_last": False}, CPU)
+    assert way == {"dtype": dtype, "channels_last": False}
+
+
+def test_how_well_a_network_denoises_in_bfloat16_is_measured_in_decibels():
+    prior = load_edm_prior().requires_grad_(False).eval()
+    change = denoising_change(prior, Compute(), Compute(dtype="bfloat16"), CPU)
+    assert 1e-4 < change < 0.02
+    assert denoising_change(prior, Compute(), Compute(channels_last=True), CPU) == 0.0  # the layout is the caller's
 
 
 def test_a_run_is_named_by_the_way_that_was_chosen_for_it(cell_config, monkeypatch):

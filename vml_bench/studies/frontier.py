@@ -2,9 +2,9 @@
 
     python -m vml_bench.studies.frontier
 
-Reads what `make reproduce-frontier` left, and writes frontier.{csv,md}, frontier_<budget>.png and frontier_pairs.csv.
-A run's budget is the least of `BUDGETS` that its evaluations and products fit into; a cell is a task, a σ_y and a
-budget.
+Reads what `make reproduce-frontier` and `make tune-frontier` left, and writes frontier.{csv,md}, frontier_pairs.csv,
+frontier_tuning.csv, frontier.png (means over tasks) and frontier_<budget>.png (each task). A run's budget is the least
+of `BUDGETS` that its evaluations and products fit into; a cell is a task, a σ_y and a budget.
 
 Two runs of a cell are compared image by image, in LPIPS and in PSNR, as `vml-bench compare` does: whole photographs are
 resampled, and Holm's correction is over all pairs of the cell in both metrics. One run answers another if it is worse
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -26,25 +26,38 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vml_bench.analysis.comparison.cells import unit_names
 from vml_bench.analysis.comparison.compare import ALPHA, RESAMPLES
 from vml_bench.analysis.comparison.paired import draw as draw_resamples
 from vml_bench.analysis.comparison.paired import holm, paired_bootstrap
+from vml_bench.cards import Card
 from vml_bench.columns import LPIPS, PSNR
 from vml_bench.errors import InputError
 from vml_bench.figures.page import legend_below, save
+from vml_bench.store import layout
 from vml_bench.store.runs import Run, select_runs
 from vml_bench.text import MISSING, markdown, number, write_files
 
-DATASET = "photos64"
-BUDGETS = (20, 30, 50)
+DATASET, TUNING = "photos64", "photos64_tune"
+BUDGETS = (10, 20, 30, 50)
 SLACK = 1
 """Evaluations that a run may have above its budget: three Euler steps at each of 17 levels are 51."""
-KNOBS = {"mode_then_sample": "switch", "lmaps": "fresh", "diffpir": "zeta"}
-"""The methods that run at several places of a knob, and the option that it is."""
-SIGNS = {"switch": "σ*", "fresh": "ρ", "zeta": "ζ"}
+KNOBS = {
+    "mode_then_sample": ("switch", "σ*"),
+    "ddrm": ("eta", "η"),
+    "ddnm": ("eta", "η"),
+    "pigdm": ("eta", "η"),
+    "lmaps": ("fresh", "ρ"),
+    "diffpir": ("zeta", "ζ"),
+    "proximap": ("fresh", "ζ"),
+    "daps": ("step_size", "η_0"),
+    "vml_fixed_point_20": ("step_size", "η"),
+}
+"""The methods that run at several places of a knob: the option that it is, and its sign."""
 OWN = "mode_then_sample"
 """The method that is compared with all others; "the knob" is its."""
 METRICS = (LPIPS, PSNR)
@@ -60,11 +73,11 @@ class Place(NamedTuple):
     def of(cls, run: Run) -> Place:
         """A run's."""
         (options,) = run.form["method"].values()
-        return cls(run.method, options[KNOBS[run.method]]) if run.method in KNOBS else cls(run.method)
+        return cls(run.method, options[KNOBS[run.method][0]]) if run.method in KNOBS else cls(run.method)
 
     def named(self, title: str) -> str:
         """As tables call it."""
-        return title if math.isnan(self.knob) else f"{title}, {SIGNS[KNOBS[self.method]]} = {self.knob:g}"
+        return title if math.isnan(self.knob) else f"{title}, {KNOBS[self.method][1]} = {self.knob:g}"
 
 
 class Problem(NamedTuple):
@@ -192,14 +205,50 @@ def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
+def means_over_tasks(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean LPIPS and PSNR of each budget, σ_y, method and place over tasks, and whether they are on the means' `front`.
+
+    A task that some method solves exactly has no PSNR, and is left out.
+    """
+    exact = table[np.isinf(table["psnr"])].groupby(["noise_std", "budget"])["task"].unique().explode()
+    solved = {(*key, task) for key, task in exact.items()}
+    keep = [key not in solved for key in zip(table["noise_std"], table["budget"], table["task"], strict=True)]
+    by = ["noise_std", "budget", "method", "knob"]
+    means = table[keep].groupby(by, dropna=False)[["lpips_alex", "psnr"]].mean().reset_index()
+    on = [front(own).index for _, own in means.groupby(["noise_std", "budget"])]
+    return means.assign(front=means.index.isin(np.concatenate(on)))
+
+
+def tuning_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per method and place of its knob: means over the cells of the tuning crops, and which ends are `best`."""
+    rows = []
+    for run in runs:
+        place, means = Place.of(run), run.good[["lpips_alex", "psnr"]].replace(np.inf, np.nan).mean()
+        lost = 1 - len(run.good) / len(run.images)
+        rows.append({**place._asdict(), "cells": 1, "diverged": lost, **means})
+    found = pd.DataFrame(rows, columns=["method", "knob", "cells", "diverged", "lpips_alex", "psnr"])
+    grouped = found.groupby(["method", "knob"])
+    table = grouped.mean().assign(cells=grouped["cells"].sum()).reset_index()
+    lowest = table.groupby("method")["lpips_alex"].transform("min") == table["lpips_alex"]
+    highest = table.groupby("method")["psnr"].transform("max") == table["psnr"]
+    return table.assign(lowest_lpips=lowest, highest_psnr=highest)
+
+
 # --------------------------------------------------------------------------------------------------------- as a report
 
 ABOUT = """# What each method reaches at equal compute
 
 photos64, 16 test crops, bfloat16; columns hold evaluations + products per image equal. `mode_then_sample` stands at
-four places of its knob σ*, LMAPS and DiffPIR at two of theirs, the others at their own settings of the tuning crops.
-Made by `make reproduce-frontier` and `python -m vml_bench.studies.frontier`, whose first lines say what *dominated*,
-*tie* and *dominates* mean."""
+four places of its knob σ*, the others at the two ends of theirs that did best on tuning crops, in LPIPS and in PSNR
+(one where both are the same). Made by `make reproduce-frontier` and `python -m vml_bench.studies.frontier`, whose
+first lines say what *dominated*, *tie* and *dominates* mean. The grey step in the figures is the front of the others."""
+
+TUNED = """## The knobs on tuning crops
+
+LPIPS and PSNR at 20 evaluations + products: ten tuning crops, three tasks, σ_y = 0 and 0.05 (`make tune-frontier`). The
+best of each method in bold."""
+
+HEADINGS = {"noise_std": "σ_y = {:g}", "budget": "{} evaluations", "task": "{}"}
 
 
 def counts_markdown(cells: Sequence[Cell]) -> list[str]:
@@ -232,19 +281,9 @@ def against_markdown(cells: Sequence[Cell], titles: dict[str, str]) -> list[str]
 
 
 def means_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
-    """LPIPS / PSNR, means over the tasks of each budget and σ_y; those on the front of these means in bold.
-
-    A task that some method solves exactly has no PSNR, and is left out.
-    """
-    exact = table[np.isinf(table["psnr"])].groupby(["noise_std", "budget"])["task"].unique().explode()
-    solved = {(*key, task) for key, task in exact.items()}
-    keep = [key not in solved for key in zip(table["noise_std"], table["budget"], table["task"], strict=True)]
-    table = table[keep]
-    grouped = table.groupby(["noise_std", "budget", "method", "knob"], dropna=False)[["lpips_alex", "psnr"]]
-    means = grouped.mean().reset_index()
-    columns, fronts = list(dict.fromkeys(zip(means["noise_std"], means["budget"], strict=True))), set()
-    for noise_std, budget in columns:
-        fronts |= set(front(means[(means["noise_std"] == noise_std) & (means["budget"] == budget)]).index)
+    """LPIPS / PSNR, means over the tasks of each budget and σ_y; those on the front of these means in bold."""
+    means = means_over_tasks(table)
+    columns = list(dict.fromkeys(zip(means["noise_std"], means["budget"], strict=True)))
     rows = []
     for method, title in titles.items():
         for knob, own in means[means["method"] == method].groupby("knob", dropna=False):
@@ -255,10 +294,21 @@ def means_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
                     cells.append(MISSING)
                     continue
                 text = f"{number(here['lpips_alex'].item(), 3)} / {number(here['psnr'].item(), 2)}"
-                cells.append(f"**{text}**" if here.index[0] in fronts else text)
+                cells.append(f"**{text}**" if here["front"].item() else text)
             rows.append(cells)
     headings = [f"σ_y = {noise_std:g}, {budget}" for noise_std, budget in columns]
     return markdown(("method", *headings), rows, left=[0])
+
+
+def tuning_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
+    """LPIPS / PSNR of each place of each method's knob on tuning crops, the best of the method in bold."""
+    rows = []
+    for method, title in titles.items():
+        for row in table[table["method"] == method].itertuples():
+            lpips, psnr = number(row.lpips_alex, 3), number(row.psnr, 2)
+            cells = [f"**{lpips}**" if row.lowest_lpips else lpips, f"**{psnr}**" if row.highest_psnr else psnr]
+            rows.append([Place(method, row.knob).named(title), *cells, f"{row.diverged:.0%}"])
+    return markdown(("method", "LPIPS", "PSNR dB", "diverged"), rows, left=[0])
 
 
 def cells_markdown(cells: Sequence[Cell]) -> list[str]:
@@ -277,53 +327,69 @@ def titles_of(cells: Sequence[Cell]) -> dict[str, str]:
     return {name: card.title for name, card in sorted(found.items(), key=lambda item: item[1].place)}
 
 
-def report(cells: Sequence[Cell]) -> dict[str, str]:
-    """The tables as files, by name."""
-    table = point_table(cells)
+def report(cells: Sequence[Cell], tuning: pd.DataFrame) -> dict[str, str]:
+    """The tables as files, by name.
+
+    Args:
+        cells: of the test crops.
+        tuning: of the tuning crops, see `tuning_table`; may be empty.
+    """
+    table, titles = point_table(cells), titles_of(cells)
     lines = [ABOUT, "", f"## `{OWN}` against the others", "", *counts_markdown(cells)]
-    lines += ["", "In how many cells, beyond chance:", "", *against_markdown(cells, titles_of(cells))]
-    lines += [
-        "",
-        "## LPIPS / PSNR, means over tasks that no method solves exactly",
-        "",
-        *means_markdown(table, titles_of(cells)),
-    ]
+    lines += ["", "In how many cells, beyond chance:", "", *against_markdown(cells, titles)]
+    lines += ["", "## LPIPS / PSNR, means over tasks that no method solves exactly", "", *means_markdown(table, titles)]
     lines += ["", "## Cell by cell", "", *cells_markdown(cells)]
-    return {
-        "frontier.md": "\n".join(lines) + "\n",
+    files = {
         "frontier.csv": table.to_csv(index=False, float_format="%.6g"),
         "frontier_pairs.csv": pd.concat([cell.pairs for cell in cells]).to_csv(index=False, float_format="%.6g"),
     }
+    if not tuning.empty:
+        lines += ["", TUNED, "", *tuning_markdown(tuning, titles)]
+        files["frontier_tuning.csv"] = tuning.to_csv(index=False, float_format="%.6g")
+    return {"frontier.md": "\n".join(lines) + "\n", **files}
 
 
-def draw(cells: Sequence[Cell], budget: int) -> Figure:
-    """LPIPS against PSNR at one budget, a panel per task and σ_y; the front is a line, the knob's places are joined."""
-    here = [cell for cell in cells if cell.problem.budget == budget]
-    noises = sorted({cell.problem.noise_std for cell in here})
-    tasks = sorted({cell.problem.task for cell in here})
-    figure = Figure(figsize=(2.6 * len(tasks) + 0.6, 2.7 * len(noises) + 0.8), dpi=130, layout="constrained")
-    axes = figure.subplots(len(noises), len(tasks), squeeze=False)
+def plot_points(axis: Axes, points: pd.DataFrame, cards: Mapping[str, Card]) -> dict[str, Artist]:
+    """LPIPS against PSNR: a method's places joined, the front of all methods but `OWN` as a grey step.
+
+    Args:
+        axis: to draw on.
+        points: rows with `method`, `knob`, `lpips_alex` and `psnr`; those without a finite PSNR are left out.
+        cards: the looks of the methods.
+
+    Returns:
+        What a legend shows, by title.
+    """
+    points = points[np.isfinite(points[PSNR.name])]
+    edge = front(points[points["method"] != OWN])
+    axis.step(edge[LPIPS.name], edge[PSNR.name], where="post", color="0.8", lw=3, zorder=0)
     handles = {}
-    for cell in here:
-        axis = axes[noises.index(cell.problem.noise_std), tasks.index(cell.problem.task)]
-        axis.set_title(f"{cell.problem.task}, σ_y = {cell.problem.noise_std:g}", fontsize=9)
-        points = point_table([cell])
-        edge = front(points[np.isfinite(points[PSNR.name])])
-        axis.step(edge[LPIPS.name], edge[PSNR.name], where="post", color="0.75", lw=3, zorder=0)
-        for method, own in points.groupby("method"):
-            card = next(run.card for place, run in cell.runs.items() if place.method == method)
-            own = own.sort_values("knob")
-            fill = "white" if card.hollow else card.colour
-            style = {"color": card.colour, "marker": card.marker, "mfc": fill, "ms": 6, "lw": 1}
-            finite = own[PSNR.name].where(np.isfinite(own[PSNR.name]))  # solved exactly: no point
-            handles[card.title] = axis.plot(own[LPIPS.name], finite, **style)[0]
-        axis.grid(alpha=0.2)
-        axis.tick_params(labelsize=7)
+    for method, own in points.groupby("method"):
+        card = cards[method]
+        own = own.sort_values("knob")
+        fill, wide = "white" if card.hollow else card.colour, 2 if method == OWN else 0.7
+        style = {"color": card.colour, "marker": card.marker, "mfc": fill, "ms": 5, "lw": wide}
+        handles[card.title] = axis.plot(own[LPIPS.name], own[PSNR.name], **style)[0]
+    axis.grid(alpha=0.2)
+    axis.tick_params(labelsize=7)
+    return handles
+
+
+def draw(points: pd.DataFrame, rows: str, columns: str, cards: Mapping[str, Card]) -> Figure:
+    """Panels of LPIPS against PSNR, by the values of two columns of the points."""
+    down, across = sorted(points[rows].unique()), sorted(points[columns].unique())
+    figure = Figure(figsize=(2.6 * len(across) + 0.6, 2.7 * len(down) + 0.8), dpi=130, layout="constrained")
+    axes = figure.subplots(len(down), len(across), squeeze=False)
+    handles = {}
+    for (row, column), here in points.groupby([rows, columns]):
+        axis = axes[down.index(row), across.index(column)]
+        axis.set_title(f"{HEADINGS[columns].format(column)}, {HEADINGS[rows].format(row)}", fontsize=9)
+        handles |= plot_points(axis, here, cards)
     for axis in axes[-1]:
         axis.set_xlabel(LPIPS.title, fontsize=8)
     for axis in axes[:, 0]:
         axis.set_ylabel(f"{PSNR.title} ({PSNR.unit})", fontsize=8)
-    legend_below(figure, handles, len(tasks))
+    legend_below(figure, handles, max(len(across), 4))
     return figure
 
 
@@ -335,9 +401,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = list(cells(select_runs(results, DATASET)[0]))
     if not found:
         raise InputError(f"no cell under {results} in which {OWN} stands beside others", "make reproduce-frontier")
-    budgets = sorted({cell.problem.budget for cell in found})
-    pictures = [save(draw(found, budget), results / f"frontier_{budget}.png") for budget in budgets]
-    for path in (*write_files(results, report(found)), *pictures):
+    tuned = select_runs(results, TUNING)[0] if (results / layout.RUNS / TUNING).is_dir() else []
+    cards = {run.method: run.card for cell in found for run in cell.runs.values()}
+    points = point_table(found)
+    pictures = [save(draw(means_over_tasks(points), "noise_std", "budget", cards), results / "frontier.png")]
+    for budget, here in points.groupby("budget"):
+        pictures.append(save(draw(here, "noise_std", "task", cards), results / f"frontier_{budget}.png"))
+    for path in (*write_files(results, report(found, tuning_table(tuned))), *pictures):
         print(path)
 
 
