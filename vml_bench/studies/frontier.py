@@ -241,7 +241,7 @@ ABOUT = """# What each method reaches at equal compute
 photos64, 16 test crops, bfloat16; columns hold evaluations + products per image equal. `mode_then_sample` stands at
 four places of its knob σ*, the others at the two ends of theirs that did best on tuning crops, in LPIPS and in PSNR
 (one where both are the same). Made by `make reproduce-frontier` and `python -m vml_bench.studies.frontier`, whose
-first lines say what *dominated*, *tie* and *dominates* mean. The grey step in the figures is the front of the others."""
+first lines say what *dominated*, *tie* and *dominates* mean. The grey step in the figures: the front of the others."""
 
 TUNED = """## The knobs on tuning crops
 
