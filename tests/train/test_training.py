@@ -82,7 +82,7 @@ def test_the_latent_prior_is_trained_on_what_the_autoencoder_command_wrote(tmp_p
     made = {"checkpoint": tmp_path / "latent/photos64_latent.safetensors", "autoencoder": tmp_path / "autoencoder/vae"}
     told = [f"prior.{key}={path}" for key, path in made.items()]
     prior = Cell(cell_config("prior=photos64_latent", *told, "task=sr4", "method=dps")).prior
-    assert (prior.image_shape, prior.decoder.image_shape) == ((4, 32, 32), (3, 64, 64))
+    assert (prior.image_shape, prior.decoder.image_shape) == ((6, 32, 32), (3, 64, 64))
     crops, _ = crops_of("tune")
     assert abs(prior.decoder.encode(crops).std() - SPREAD) < 0.4 * SPREAD
     missing = python("-m", "vml_bench.train", "--config-name", "latent", "autoencoder=none", folder=tmp_path)

@@ -21,7 +21,7 @@ from vml_bench.identity import Aside, canonical, form_of_object
 from vml_bench.priors.checkpoint import existing
 from vml_bench.priors.ddpm import read_ddpm, read_network
 from vml_bench.priors.latent import Decoder
-from vml_bench.priors.unet import EDMPrior, load_edm_prior
+from vml_bench.priors.unet import EDMPrior, load_edm_prior, shipped_checkpoint
 from vml_bench.priors.vp import FirstTimestep, VPPrior
 from vml_bench.settings import remedy, settings
 
@@ -51,6 +51,8 @@ OF_AUTOENCODER: dict[str, Any] = {
     "norm_type": Literal["group"],
 }
 """What an autoencoder has in its configuration."""
+LATENT, LATENT_AUTOENCODER = "photos64_latent.safetensors", "photos64_latent_vae"
+"""What travels with the package of the photos64_latent prior."""
 SCALING = ("scaling_factor", "shift_factor")
 """Keys of it that say how the network's latents are scaled, as a decoder says itself."""
 
@@ -138,19 +140,24 @@ def load_diffusers_prior(
 
 
 def load_latent_prior(
-    checkpoint: str | Path, autoencoder: str | Path, scaling_factor: ScalingFactor = None, quantize: Quantize = True
+    checkpoint: str | Path | None = None,
+    autoencoder: str | Path | None = None,
+    scaling_factor: ScalingFactor = None,
+    quantize: Quantize = True,
 ) -> EDMPrior:
     """Load a prior of latents that `python -m vml_bench.train --config-name latent` wrote, ready for inference.
 
     Args:
-        checkpoint: safetensors file of the `EDMPrior`.
-        autoencoder, scaling_factor, quantize: see `load_decoder`.
+        checkpoint: safetensors file of the `EDMPrior`; None is the photos64_latent prior that comes with this package.
+        autoencoder: see `load_decoder`; None is that prior's.
+        scaling_factor, quantize: see `load_decoder`.
 
     Raises:
         InputError: a file is missing or broken, or differs from its network by a tensor.
     """
     made_by = "set prior.checkpoint to a file, or make one: `python -m vml_bench.train --config-name latent`"
-    prior = load_edm_prior(existing(checkpoint, made_by))
+    prior = load_edm_prior(existing(checkpoint or shipped_checkpoint(LATENT), made_by))
+    autoencoder = autoencoder or shipped_checkpoint(LATENT_AUTOENCODER)
     decode_by(prior, load_decoder(autoencoder, prior.image_shape, scaling_factor, quantize))
     return prior
 

@@ -16,7 +16,7 @@ from vml_bench.errors import InputError
 from vml_bench.priors.base import sigma_column
 from vml_bench.priors.checkpoint import check_tensors, read_safetensors
 
-SHIPPED = "weights/photos64.safetensors"
+SHIPPED = "photos64.safetensors"
 
 
 class EDMPrior(nn.Module):
@@ -86,9 +86,9 @@ class EDMPrior(nn.Module):
         save_file(tensors, path, metadata={"config": json.dumps(self.config)})
 
 
-def shipped_checkpoint() -> Path:
-    """The file of the weights that come with the package."""
-    return Path(str(files("vml_bench.priors").joinpath(SHIPPED)))
+def shipped_checkpoint(name: str = SHIPPED) -> Path:
+    """A file or folder of the weights that come with the package; photos64's, if none is named."""
+    return Path(str(files("vml_bench.priors").joinpath("weights", name)))
 
 
 def load_edm_prior(checkpoint: str | Path | None = None) -> EDMPrior:
