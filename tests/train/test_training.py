@@ -14,6 +14,7 @@ from tests.priors.test_unet import TINY
 from vml_bench.priors.unet import EDMPrior, load_edm_prior
 from vml_bench.runner.cell import Cell
 from vml_bench.train.autoencoder import SPREAD, TrainedDecoder, reconstruction_loss
+from vml_bench.train.card import linear_psnr
 from vml_bench.train.training import TrainingConfig, crops_of, draw_sigma, train
 
 
@@ -125,6 +126,11 @@ def test_training_that_is_interrupted_says_how_to_go_on(tmp_path):
     assert process.returncode == 130
     assert "goes on from the last checkpoint" in rest
     assert "Traceback" not in rest
+
+
+def test_principal_components_keep_more_the_more_there_are():
+    few, more, all_of_them = (linear_psnr(channels, 2, ["tune"], crops=16)[0] for channels in (2, 6, 12))
+    assert 20 < few < more < 60 < all_of_them
 
 
 def test_a_card_of_no_checkpoint_is_refused_in_one_line(tmp_path):
