@@ -12,7 +12,7 @@ from tests.run_folders import write_run
 from vml_bench.errors import InputError
 from vml_bench.store import layout
 from vml_bench.store.runs import select_runs
-from vml_bench.studies.frontier import KNOBS, OWN, cells, front, main, point_table
+from vml_bench.studies.frontier import KNOBS, OWN, cells, front, main, means_over_tasks, point_table
 
 IDS = [f"{photograph}-{crop}" for photograph in "abcdefgh" for crop in range(2)]
 WAVE = np.cos(np.arange(len(IDS)))
@@ -96,6 +96,18 @@ def test_two_runs_at_one_place_are_refused(tmp_path):
 def test_the_front_is_what_no_other_beats_in_both():
     points = pd.DataFrame({"lpips_alex": [0.1, 0.2, 0.3, 0.2, 0.15], "psnr": [20.0, 22.0, 21.0, 21.5, 20.0]})
     assert front(points).index.tolist() == [0, 1]
+
+
+def test_means_are_over_the_same_tasks_for_all_and_none_that_is_solved_exactly(tmp_path):
+    for task in ("sr4", "inpaint_box"):
+        leave(tmp_path, "ddrm", 0.2, task=task)
+        leave(tmp_path, OWN, 0.25, knob=1.0, task=task)
+    leave(tmp_path, OWN, 0.1, knob=10.0)
+    leave(tmp_path, "ddrm", task="denoise", psnr=np.inf)
+    leave(tmp_path, OWN, 0.1, knob=1.0, task="denoise")
+    means = means_over_tasks(point_table(found(tmp_path)))
+    assert means[["method", "knob", "front"]].values.tolist() == [["ddrm", 1.0, True], [OWN, 1.0, False]]
+    assert means["lpips_alex"].diff().iloc[1] == pytest.approx(0.05, abs=0.01)
 
 
 def test_the_command_writes_tables_and_a_figure_for_each_budget(tmp_path, capsys):

@@ -15,11 +15,13 @@ from vml_bench.contract import Decoder, Prior
 from vml_bench.data.images import read_picture, save_png
 from vml_bench.errors import InputError
 from vml_bench.identity import name_of, prior_form
+from vml_bench.metrics.functional import psnr
 from vml_bench.priors.ddpm import EARLIER, renamed
 from vml_bench.priors.folder import load_decoder, load_diffusers_prior, load_latent_prior
 from vml_bench.priors.synthetic import arbitrary_tensors
 from vml_bench.priors.unet import EDMPrior
 from vml_bench.runner.run import run_cell
+from vml_bench.train.training import crops_of, noised
 
 FOUR = {
     "block_out_channels": (8, 8, 16),
@@ -247,3 +249,14 @@ def test_the_latent_diffusion_model_of_celebahq_restores_an_image_at_its_size(tm
     assert row.applications == 2 * 3  # A(D), and its Jacobian's value and product
     assert math.isfinite(row.residual)  # arbitrary weights may leave an image far from y, which counts as diverged
     assert read_picture(run / "recon" / "ramp.png").shape == (3, 256, 256)
+
+
+@torch.no_grad()
+def test_the_prior_that_travels_with_the_package_knows_photographs():
+    prior, (clean, ids) = load_latent_prior(), crops_of("tune")
+    clean, ids = clean[:8], ids[:8]
+    latents = prior.decoder.encode(clean)
+    assert float(psnr(prior.decoder(latents).clamp(-1, 1), clean).mean()) > 30
+    for sigma in (0.2, 1.0):
+        noisy = noised(latents, ids, sigma)
+        assert float(psnr(prior(noisy, sigma), latents).mean()) > float(psnr(noisy, latents).mean()) + 3

@@ -21,6 +21,7 @@ from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
 from vml_bench.operators import AsLinear, BlockAverage
+from vml_bench.plan import format_plan, plan
 from vml_bench.priors.closed_form import random_gaussian
 from vml_bench.runner.cell import Cell
 from vml_bench.runner.cost import count
@@ -180,3 +181,9 @@ def test_evaluations_are_counted_on_images_of_the_decoders_channels(cell_config)
 
 def test_a_method_without_a_prior_has_no_decoder_before_it(cell_config, latent):
     Cell(cell_config(*latent, "task=sr4", "method=pinv", "prior.checkpoint=nowhere"))
+
+
+def test_a_plan_says_that_the_decoders_passes_come_on_top(cell_config):
+    made = plan([cell_config("prior=photos64_latent", "task=sr4", "method=dps", "runner.limit=2")])
+    assert (made.cells[0].nfe, made.cells[0].vjp) == (50, 50)
+    assert "passes of the decoder, which are not counted, come on top" in format_plan(made)

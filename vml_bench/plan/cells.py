@@ -132,7 +132,8 @@ def pass_of(config: DictConfig, measure: bool) -> tuple[Prior, Pass, bool, str]:
     same = (config.prior, config.compute, device)
     prior, missing = shared("prior to time", partial(prior_or_stand_in, config, device), *same)
     cost = shared(f"pass at {batch_size}", partial(calibrate, prior, batch_size, device), *same)
-    return prior, cost, missing, f"{device} (measured here)"
+    more = "; passes of the decoder, which are not counted, come on top" if prior.decoder else ""
+    return prior, cost, missing, f"{device} (measured here{more})"
 
 
 @dataclass(frozen=True)

@@ -208,13 +208,15 @@ def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
 def means_over_tasks(table: pd.DataFrame) -> pd.DataFrame:
     """Mean LPIPS and PSNR of each budget, σ_y, method and place over tasks, and whether they are on the means' `front`.
 
-    A task that some method solves exactly has no PSNR, and is left out.
+    A task that some method solves exactly has no PSNR, and is left out; so is a place that did not run on every task.
     """
     exact = table[np.isinf(table["psnr"])].groupby(["noise_std", "budget"])["task"].unique().explode()
     solved = {(*key, task) for key, task in exact.items()}
     keep = [key not in solved for key in zip(table["noise_std"], table["budget"], table["task"], strict=True)]
-    by = ["noise_std", "budget", "method", "knob"]
-    means = table[keep].groupby(by, dropna=False)[["lpips_alex", "psnr"]].mean().reset_index()
+    grouped = table[keep].groupby(["noise_std", "budget", "method", "knob"], dropna=False)
+    means = grouped[["lpips_alex", "psnr"]].mean().assign(tasks=grouped["task"].nunique()).reset_index()
+    most = means.groupby(["noise_std", "budget"])["tasks"].transform("max")
+    means = means[means.pop("tasks") == most].reset_index(drop=True)
     on = [front(own).index for _, own in means.groupby(["noise_std", "budget"])]
     return means.assign(front=means.index.isin(np.concatenate(on)))
 
