@@ -20,7 +20,7 @@ from vml_bench.data.images import read_picture, save_png
 from vml_bench.denoiser import Denoiser
 from vml_bench.errors import InputError
 from vml_bench.noise import ImageNoise
-from vml_bench.operators import AsLinear, BlockAverage
+from vml_bench.operators import JPEG, AsLinear, BlockAverage, Quantize
 from vml_bench.plan import format_plan, plan
 from vml_bench.priors.closed_form import random_gaussian
 from vml_bench.runner.cell import Cell
@@ -89,6 +89,18 @@ def test_prox_through_a_linear_decoder_is_that_of_the_matrix(decoded):
     normal = torch.eye(32, dtype=torch.float64) / step + matrix.T @ matrix / noise_std**2
     wanted = torch.linalg.solve(normal, x.flatten() / step + matrix.T @ y.flatten() / noise_std**2)
     torch.testing.assert_close(seen.prox(x, y, noise_std, step).flatten(), wanted)
+
+
+@pytest.mark.parametrize("stepped", [JPEG((1, 8, 8), dtype=torch.float64), Quantize((1, 8, 8), dtype=torch.float64)])
+def test_what_has_no_derivative_has_its_guess_behind_the_decoders(stepped):
+    decoder = Enlarge()
+    seen, z = Decoded(stepped, decoder, LATENT), torch.rand(2, *LATENT, dtype=torch.float64)
+    jacobian, v = seen.linearized(z), torch.randn(2, *LATENT, dtype=torch.float64)
+    torch.testing.assert_close(jacobian.forward(v), decoder(v))
+    u = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close((jacobian.adjoint(u) * v).sum(), (u * decoder(v)).sum())
+    torch.testing.assert_close(seen.forward(z), stepped.forward(decoder(z)))
+    assert float(torch.as_tensor(stepped.applications).sum()) > 0
 
 
 def test_what_goes_through_the_decoder_is_counted_once_whatever_the_operators_kind():

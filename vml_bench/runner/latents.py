@@ -7,6 +7,7 @@ ReSample (arXiv:2307.08123) and DAPS (arXiv:2407.01521) measure A(decoder(z)) li
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from typing_extensions import Self
 
 from vml_bench.contract import Decoder, Denoiser, Method, Noise, NoiseModel, Operator
 from vml_bench.errors import InputError
-from vml_bench.operators.kinds import DifferentiableOperator
+from vml_bench.operators.kinds import DifferentiableOperator, Linearized, LinearOperator
+from vml_bench.operators.nonlinear import StraightThrough
 
 
 class Decoded(DifferentiableOperator):
@@ -36,9 +38,18 @@ class Decoded(DifferentiableOperator):
         self.image_shape = tuple(latent_shape)
         self._operator = operator
         self._decoder = decoder
+        self._measured = getattr(operator, "apply", operator.forward)
 
     def apply(self, x: Tensor) -> Tensor:
-        return getattr(self._operator, "apply", self._operator.forward)(self._decoder(x))
+        return self._measured(self._decoder(x))
+
+    def linearized(self, x: Tensor) -> LinearOperator:
+        """The Jacobian at z; of an operator that has no derivative, what it takes for one behind the decoder's."""
+        seen = copy(self)
+        if isinstance(self._operator, StraightThrough):
+            with torch.no_grad():
+                seen._measured = self._operator.linearized(self._decoder(x)).forward
+        return Linearized(seen, x)
 
     def count(self, asked: Tensor | float = 1.0) -> None:
         """Note applications at the operator, whose own are those of A∘decoder alone."""
