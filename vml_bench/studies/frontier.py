@@ -216,7 +216,7 @@ def means_over_tasks(table: pd.DataFrame) -> pd.DataFrame:
     grouped = table[keep].groupby(["noise_std", "budget", "method", "knob"], dropna=False)
     means = grouped[["lpips_alex", "psnr"]].mean().assign(tasks=grouped["task"].nunique()).reset_index()
     most = means.groupby(["noise_std", "budget"])["tasks"].transform("max")
-    means = means[means.pop("tasks") == most].reset_index(drop=True)
+    means = means[means["tasks"] == most].reset_index(drop=True)
     on = [front(own).index for _, own in means.groupby(["noise_std", "budget"])]
     return means.assign(front=means.index.isin(np.concatenate(on)))
 
@@ -241,9 +241,10 @@ def tuning_table(runs: Sequence[Run]) -> pd.DataFrame:
 ABOUT = """# What each method reaches at equal compute
 
 photos64, 16 test crops, bfloat16; columns hold evaluations + products per image equal. `mode_then_sample` stands at
-four places of its knob σ*, the others at the two ends of theirs that did best on tuning crops, in LPIPS and in PSNR
-(one where both are the same). Made by `make reproduce-frontier` and `python -m vml_bench.studies.frontier`, whose
-first lines say what *dominated*, *tie* and *dominates* mean. The grey step in the figures: the front of the others."""
+four places of its knob σ* (five in a large hole), the others at the two ends of theirs that did best on tuning crops,
+in LPIPS and in PSNR, and at their own default. Made by `make reproduce-frontier` and `python -m
+vml_bench.studies.frontier`, whose first lines say what *dominated*, *tie* and *dominates* mean. The grey step in the
+figures: the front of the others."""
 
 TUNED = """## The knobs on tuning crops
 
@@ -298,7 +299,8 @@ def means_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
                 text = f"{number(here['lpips_alex'].item(), 3)} / {number(here['psnr'].item(), 2)}"
                 cells.append(f"**{text}**" if here["front"].item() else text)
             rows.append(cells)
-    headings = [f"σ_y = {noise_std:g}, {budget}" for noise_std, budget in columns]
+    tasks = means.drop_duplicates(["noise_std", "budget"])["tasks"]
+    headings = [f"σ_y = {sigma:g}, {budget} ({n} tasks)" for (sigma, budget), n in zip(columns, tasks, strict=True)]
     return markdown(("method", *headings), rows, left=[0])
 
 
