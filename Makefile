@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 REPRODUCE := reproduce-ffhq reproduce-imagenet reproduce-celebahq
 .PHONY: help install demo test test-slow faults bench bench-cpu bench-gpu lint prior card clean tune tune-oracle oracle \
         reproduce-photos docs tune-paper-small reproduce-paper-small reproduce-paper-noise tune-frontier reproduce-frontier \
-        reproduce-operators $(REPRODUCE)
+        reproduce-operators reproduce-latent $(REPRODUCE)
 TUNED := $(basename $(notdir $(wildcard conf/experiment/tune/*.yaml)))
 
 help: ## list the targets
@@ -107,6 +107,15 @@ reproduce-operators: install ## tasks that are not linear or have no fast decomp
 	  $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
 ifndef PLAN
 	$(BIN)/vml-bench leaderboard --results results/operators --dataset photos64 $(TABLE)
+endif
+
+LATENT := "latent method=dps" "latent method=vml_fixed_point_20 prior=photos64" \
+  "latent method=vml_fixed_point_20 prior=photos64_latent task=sr4,inpaint_box" "latent method=reddiff prior=photos64" \
+  "latent method=reddiff prior=photos64_latent method.sampler.learning_rate=0.25"
+reproduce-latent: install ## a prior of latents beside one of pixels: ten minutes on two cores; PLAN=1 too
+	for sweep in $(LATENT); do $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
+ifndef PLAN
+	$(BIN)/vml-bench leaderboard --results results/latent --dataset photos64 $(TABLE)
 endif
 
 tune: install ## eight settings of every method on the tuning crops, and the table that compares them
