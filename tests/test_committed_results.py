@@ -16,7 +16,8 @@ from vml_bench.runner.cell import Cell
 from vml_bench.runner.run import run_cell
 from vml_bench.store import layout
 from vml_bench.store.runs import open_run
-from vml_bench.studies import equal_compute, frontier, programs
+from vml_bench.studies import equal_compute, programs
+from vml_bench.studies.frontier import report as frontier
 
 RESULTS = Path(__file__).parents[1] / "results" / "photos64"
 ORACLE = RESULTS.parent / "oracle"
@@ -30,6 +31,7 @@ EXACT = [
 ]
 PAPER = RESULTS.parent / "paper_small"
 OPERATORS = RESULTS.parent / "operators"
+LATENT = RESULTS.parent / "latent"
 FRONTIER = RESULTS.parent / "frontier"
 PAPERS_AGAIN = [("paper_small/levels", "inpaint_box", "library/ddrm"), ("paper_small", "sr4", "library/vml_map")]
 CELL = ["task", "noise_std", "problem", "method", "run"]
@@ -129,9 +131,10 @@ def test_the_papers_comparison_is_what_the_rows_say(paper_small):
         assert made == kept  # what follows holds Fréchet distances
 
 
-def test_the_table_of_the_new_tasks_is_what_the_rows_say(tmp_path):
-    unpacked(OPERATORS, tmp_path)
-    written = leaderboard(OPERATORS / "photos64").set_index(CELL).sort_index()
+@pytest.mark.parametrize("folder", [OPERATORS, LATENT], ids=lambda folder: folder.name)
+def test_the_table_of_the_new_tasks_is_what_the_rows_say(folder, tmp_path):
+    unpacked(folder, tmp_path)
+    written = leaderboard(folder / "photos64").set_index(CELL).sort_index()
     found = build(tmp_path, "photos64")[0].set_index(CELL).sort_index()
     assert written.index.equals(found.index)
     for name in ("n", "diverged", "psnr", "lpips_alex", "psnr_mean", "psnr_best", "nfe", "applications"):

@@ -12,7 +12,8 @@ from tests.run_folders import write_run
 from vml_bench.errors import InputError
 from vml_bench.store import layout
 from vml_bench.store.runs import select_runs
-from vml_bench.studies.frontier import KNOBS, OWN, cells, front, main, means_over_tasks, point_table
+from vml_bench.studies.frontier.cells import KNOBS, OWN, cells, front, means_over_tasks, point_table
+from vml_bench.studies.frontier.report import main
 
 IDS = [f"{photograph}-{crop}" for photograph in "abcdefgh" for crop in range(2)]
 WAVE = np.cos(np.arange(len(IDS)))

@@ -1,0 +1,214 @@
+"""The cells of the frontier: runs at equal compute, how they compare in pairs, and means over tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vml_bench.analysis.comparison.cells import unit_names
+from vml_bench.analysis.comparison.compare import ALPHA, RESAMPLES
+from vml_bench.analysis.comparison.paired import draw as draw_resamples
+from vml_bench.analysis.comparison.paired import holm, paired_bootstrap
+from vml_bench.columns import LPIPS, PSNR
+from vml_bench.errors import InputError
+from vml_bench.store.runs import Run
+
+DATASET, TUNING = "photos64", "photos64_tune"
+BUDGETS = (10, 20, 30, 50)
+SLACK = 1
+"""Evaluations that a run may have above its budget: three Euler steps at each of 17 levels are 51."""
+KNOBS = {
+    "mode_then_sample": ("switch", "σ*"),
+    "ddrm": ("eta", "η"),
+    "ddnm": ("eta", "η"),
+    "pigdm": ("eta", "η"),
+    "lmaps": ("fresh", "ρ"),
+    "diffpir": ("zeta", "ζ"),
+    "proximap": ("fresh", "ζ"),
+    "daps": ("step_size", "η_0"),
+    "vml_fixed_point_20": ("step_size", "η"),
+}
+"""The methods that run at several places of a knob: the option that it is, and its sign."""
+OWN = "mode_then_sample"
+"""The method that is compared with all others; "the knob" is its."""
+METRICS = (LPIPS, PSNR)
+
+
+class Place(NamedTuple):
+    """A method at one place of its knob; NaN for a method that has none."""
+
+    method: str
+    knob: float = math.nan
+
+    @classmethod
+    def of(cls, run: Run) -> Place:
+        """A run's."""
+        (options,) = run.form["method"].values()
+        return cls(run.method, options[KNOBS[run.method][0]]) if run.method in KNOBS else cls(run.method)
+
+    def named(self, title: str) -> str:
+        """As tables call it."""
+        return title if math.isnan(self.knob) else f"{title}, {KNOBS[self.method][1]} = {self.knob:g}"
+
+
+class Problem(NamedTuple):
+    """What a cell holds equal."""
+
+    budget: int
+    noise_std: float
+    task: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one task, σ_y and budget, by method and place, on the same images."""
+
+    problem: Problem
+    runs: dict[Place, Run]
+
+    def scores(self, metric: str) -> pd.DataFrame:
+        """One row per image, a column per run; NaN where one diverged."""
+        return pd.DataFrame({place: run.good.set_index("image_id")[metric] for place, run in self.runs.items()})
+
+    @property
+    def own(self) -> list[Place]:
+        """The places of the method with the knob, by its value."""
+        return sorted((place for place in self.runs if place.method == OWN), key=lambda place: place.knob)
+
+    @property
+    def others(self) -> list[Place]:
+        """The rest, in the order of their cards."""
+        return sorted(
+            (place for place in self.runs if place.method != OWN),
+            key=lambda place: (self.runs[place].card.place, place.knob),
+        )
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """One row per place of the knob, place of another method and metric: `difference`, own less other, `low`,
+        `high`, `p_holm`, and `better`: +1 or −1 where it is better or worse beyond chance, else 0."""
+        found = []
+        for column in METRICS:
+            scores = self.scores(column.name).replace(np.inf, np.nan)
+            names, unit = np.unique(unit_names(DATASET, list(scores.index)), return_inverse=True)
+            keys = list(product(self.own, self.others))
+            gaps = np.stack([(scores[own] - scores[other]).to_numpy() for own, other in keys], axis=1)
+            test = paired_bootstrap(gaps, unit, draw_resamples(len(names), RESAMPLES))
+            rows = [(column.name, own.knob, other.named(other.method)) for own, other in keys]
+            test[["metric", "knob", "other"]] = rows
+            test["sign"] = column.better * np.sign(test["difference"])
+            found.append(test)
+        table = pd.concat(found, ignore_index=True)
+        table["p_holm"] = holm(table["p"].to_numpy())
+        table["better"] = np.where(table["p_holm"] < ALPHA, table.pop("sign"), 0).astype(int)
+        return table.assign(**self.problem._asdict())
+
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """One row per place of another method: whether one of the knob's `answers` it, and whether one is `ahead`."""
+        better = self.pairs.pivot_table(index=["other", "knob"], columns="metric", values="better", sort=False)
+        answers = better.min(axis=1) >= 0
+        ahead = answers & (better.max(axis=1) > 0)
+        return pd.DataFrame({"answers": answers, "ahead": ahead}).groupby("other", sort=False).any()
+
+    def verdict(self) -> str:
+        """dominated, tie or dominates."""
+        if self.answers["ahead"].all():
+            return "dominates"
+        return "tie" if self.answers["answers"].all() else "dominated"
+
+    def lowest(self, places: Iterable[Place]) -> Place:
+        """The one of them with the lowest mean LPIPS."""
+        means = self.scores(LPIPS.name).mean()
+        return min(places, key=lambda place: means[place])
+
+    def lowest_lpips(self) -> bool:
+        """Whether no other method is better beyond chance in LPIPS than the place of the knob with the lowest."""
+        place = self.lowest(self.own)
+        here = self.pairs[(self.pairs["metric"] == LPIPS.name) & (self.pairs["knob"] == place.knob)]
+        return bool((here["better"] >= 0).all())
+
+
+def cells(runs: Sequence[Run]) -> Iterator[Cell]:
+    """The cells in which the method with the knob stands beside others, by budget, σ_y and task.
+
+    Raises:
+        InputError: a method ran twice at one place of a cell.
+    """
+    found: dict[Problem, dict[Place, Run]] = {}
+    for run in runs:
+        compute = float((run.images["nfe"] + run.images["vjp"]).mean())
+        budget = next((budget for budget in BUDGETS if 0 < compute <= budget + SLACK), None)
+        if budget is None:
+            continue
+        own = found.setdefault(Problem(budget, run.noise_std, run.task), {})
+        place = Place.of(run)
+        if place in own:
+            raise InputError(f"two runs of {run.label} cost about {budget}", f"take one away: {run.folder}")
+        own[place] = run
+    for problem, own in sorted(found.items()):
+        cell = Cell(problem, own)
+        if cell.own and cell.others:
+            yield cell
+
+
+def front(points: pd.DataFrame) -> pd.DataFrame:
+    """Those of the points, rows with `lpips_alex` and `psnr`, that no other beats in both; by LPIPS."""
+    ranked = points.sort_values([LPIPS.name, PSNR.name], ascending=[True, False])
+    return ranked[ranked[PSNR.name] > ranked[PSNR.name].cummax().shift(fill_value=-np.inf)]
+
+
+def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
+    """One row per cell, method and place: mean LPIPS and PSNR, cost, and whether it is on the cell's front."""
+    rows = []
+    for cell in cells:
+        means = {column.name: cell.scores(column.name).mean() for column in METRICS}
+        points = pd.DataFrame(
+            {
+                **{"method": place.method, "knob": place.knob, "n": len(run.good)},
+                **{name: run.images[name].mean() for name in ("nfe", "vjp")},
+                **{name: of_place[place] for name, of_place in means.items()},
+            }
+            for place, run in cell.runs.items()
+        )
+        points["front"] = points.index.isin(front(points).index)
+        rows.append(points.assign(**cell.problem._asdict()))
+    return pd.concat(rows, ignore_index=True)
+
+
+def means_over_tasks(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean LPIPS and PSNR of each budget, σ_y, method and place over tasks, and whether they are on the means' `front`.
+
+    A task that some method solves exactly has no PSNR, and is left out; so is a place that did not run on every task.
+    """
+    exact = table[np.isinf(table["psnr"])].groupby(["noise_std", "budget"])["task"].unique().explode()
+    solved = {(*key, task) for key, task in exact.items()}
+    keep = [key not in solved for key in zip(table["noise_std"], table["budget"], table["task"], strict=True)]
+    grouped = table[keep].groupby(["noise_std", "budget", "method", "knob"], dropna=False)
+    means = grouped[["lpips_alex", "psnr"]].mean().assign(tasks=grouped["task"].nunique()).reset_index()
+    most = means.groupby(["noise_std", "budget"])["tasks"].transform("max")
+    means = means[means["tasks"] == most].reset_index(drop=True)
+    on = [front(own).index for _, own in means.groupby(["noise_std", "budget"])]
+    return means.assign(front=means.index.isin(np.concatenate(on)))
+
+
+def tuning_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per method and place of its knob: means over the cells of the tuning crops, and which ends are `best`."""
+    rows = []
+    for run in runs:
+        place, means = Place.of(run), run.good[["lpips_alex", "psnr"]].replace(np.inf, np.nan).mean()
+        lost = 1 - len(run.good) / len(run.images)
+        rows.append({**place._asdict(), "cells": 1, "diverged": lost, **means})
+    found = pd.DataFrame(rows, columns=["method", "knob", "cells", "diverged", "lpips_alex", "psnr"])
+    grouped = found.groupby(["method", "knob"])
+    table = grouped.mean().assign(cells=grouped["cells"].sum()).reset_index()
+    lowest = table.groupby("method")["lpips_alex"].transform("min") == table["lpips_alex"]
+    highest = table.groupby("method")["psnr"].transform("max") == table["psnr"]
+    return table.assign(lowest_lpips=lowest, highest_psnr=highest)
