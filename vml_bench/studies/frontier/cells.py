@@ -21,7 +21,7 @@ from vml_bench.errors import InputError
 from vml_bench.store.runs import Run
 
 DATASET, TUNING = "photos64", "photos64_tune"
-BUDGETS = (10, 20, 30, 50)
+BUDGETS = (10, 20, 30, 50, 100)
 SLACK = 1
 """Evaluations that a run may have above its budget: three Euler steps at each of 17 levels are 51."""
 KNOBS = {
