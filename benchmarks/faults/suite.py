@@ -38,7 +38,7 @@ class Fault:
 
 
 FAULTS = (
-    Fault("SIGKILL at a random moment", kills.at_random, 25, 1, 10),
+    Fault("SIGKILL at a random moment", kills.at_random, 8, 1, 10),
     Fault("SIGKILL before a given change on disk", kills.at_places, len(kills.PLACES), 0),
     Fault("SIGTERM at a random moment", kills.terminated, 2, 1 / 15),
     Fault("KeyboardInterrupt at a random moment", kills.interrupted, 2, 1 / 15),

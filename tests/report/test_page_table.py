@@ -63,7 +63,7 @@ def test_a_number_opens_the_run_it_comes_from_by_mouse_and_by_keyboard(read):
     for words in ("29.33 dB", "PSNR", "toy / sr4 / dps / 1111111111", layout.RECORD, "noise_std"):
         assert words in text
     reader.page.keyboard.press("Escape")
-    assert not dialog.is_visible()
+    dialog.wait_for(state="hidden")
     row.locator("th a").focus()
     reader.page.keyboard.press("ArrowRight")
     assert reader.page.evaluate("document.activeElement.closest('td').dataset.column") == "psnr"
@@ -108,7 +108,7 @@ def test_terms_and_methods_are_explained_where_they_are_pointed_at_or_focused(re
     assert "ICLR 2023" in tip.inner_text()
     assert name.get_attribute("aria-describedby") == "tip"
     reader.page.keyboard.press("Escape")
-    assert not tip.is_visible()
+    tip.wait_for(state="hidden")
 
 
 def test_a_phone_shows_the_metric_that_is_asked_for(read):
