@@ -140,7 +140,8 @@ def test_pictures_that_do_not_fit_are_refused_before_anything_is_written(exporte
     (out / "grid.png").write_bytes(whole)
     assert "grid.png, of no image of toys" in refused(capsys, *score, *cell)
     (out / "grid.png").unlink()
-    assert "method=ddrm has no part in this" in refused(capsys, *score, *cell, "method=ddrm")
+    for override in ("method=ddrm", "starts=4"):
+        assert f"{override} has no part in this" in refused(capsys, *score, *cell, override)
     other = refused(capsys, *score, "--measurements", exported.root / "y", "task.noise_std=0")
     assert f"the measurements are of problem {exported.manifest['problem']['name']}" in other
     for image_id in IDS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,10 +48,10 @@ def _composed(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
     """A cell's configuration, for what concerns its problem alone.
 
     Raises:
-        InputError: an override chooses a method, or Hydra refuses one.
+        InputError: an override chooses a method or how often it starts, or Hydra refuses one.
     """
     for override in overrides:
-        if override.lstrip("+~").startswith("method"):
+        if re.match(r"[+~]*(method\b|starts\b)", override):
             raise InputError(f"{override} has no part in this", "leave it out: another program is the method")
     return compose([*overrides, STAND_IN], config_dir)
 
