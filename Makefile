@@ -85,10 +85,12 @@ endif
 FRONTIER := "frontier method=ddrm method.sampler.eta=0.4,0.85,1" "frontier method=ddnm method.sampler.eta=0.4,0.7,1" \
   "frontier method=lmaps method.sampler.fresh=0.7,0.85,1" "frontier method=diffpir method.sampler.zeta=0.3,0.8,1" \
   "frontier method=pigdm method.sampler.eta=0.8,1" "frontier method=vml_fixed_point_20 method.sampler.step_size=1,1.5" \
-  "frontier method=daps method.sampler.step_size=1" "frontier method=library/ddrm,proximap" frontier/knob \
-  "frontier/knob task=inpaint_half method.place=wide" frontier/oracle
-reproduce-frontier: install ## LPIPS against PSNR at equal compute, and the one knob: two hours on two cores; PLAN=1 too
-	for sweep in $(FRONTIER); do $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
+  "frontier method=daps method.sampler.step_size=1" "frontier method=library/ddrm,proximap" frontier/knob
+reproduce-frontier: install ## LPIPS against PSNR at equal compute, and the one knob: hours on two cores; PLAN=1 too
+	for sweep in $(FRONTIER); do for problem in "" "$(DENOISE)"; do \
+	  $(BIN)/vml-bench $(VERB) experiment=$$sweep $$problem $(ARGS) || exit; done; done
+	for sweep in "frontier/knob task=inpaint_half method.place=wide" frontier/oracle; do \
+	  $(BIN)/vml-bench $(VERB) experiment=$$sweep $(ARGS) || exit; done
 ifndef PLAN
 	$(BIN)/python -m vml_bench.studies.frontier
 	$(BIN)/vml-bench leaderboard --results results/frontier --no-figures
@@ -134,7 +136,7 @@ oracle: install ## every method against exact posteriors (half an hour on one co
 	$(BIN)/vml-bench leaderboard --results results/oracle_compute
 
 test: install ## run the tests, a process for each core
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install ## run the slow, full-size checks
 	$(BIN)/python -m pytest -m slow

@@ -42,10 +42,11 @@ def leaderboard(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / layout.LEADERBOARD, dtype={"run": str, "problem": str})
 
 
-def unpacked(kept: Path, results: Path) -> Path:
-    """A results folder with the runs of an archive."""
+def unpacked(kept: Path, results: Path, task: str = "") -> Path:
+    """A results folder with the runs of an archive, all or one task's."""
     with tarfile.open(kept / "runs.tar.xz") as archive:
-        archive.extractall(results / layout.RUNS, filter="data")
+        members = [member for member in archive if f"/{task}/" in member.name] if task else None
+        archive.extractall(results / layout.RUNS, members, filter="data")
     return results
 
 
@@ -141,12 +142,23 @@ def test_the_table_of_the_new_tasks_is_what_the_rows_say(folder, tmp_path):
         np.testing.assert_allclose(written[name], found[name].astype(float), rtol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_frontier_is_what_the_rows_say(tmp_path):
     unpacked(FRONTIER, tmp_path)
     frontier.main(["--results", str(tmp_path)])
     for written in FRONTIER.glob("*.csv"):
         pd.testing.assert_frame_equal(pd.read_csv(tmp_path / written.name), pd.read_csv(written), rtol=1e-5)
     assert (tmp_path / "frontier.md").read_text() == (FRONTIER / "frontier.md").read_text()
+
+
+@pytest.mark.parametrize("task", ["inpaint_half"])
+def test_a_task_of_the_frontier_is_what_its_rows_say(task, tmp_path):
+    unpacked(FRONTIER, tmp_path, task)
+    frontier.main(["--results", str(tmp_path)])
+    for name in ("frontier.csv", "frontier_pairs.csv"):
+        written = pd.read_csv(FRONTIER / name)
+        of_task = written[written["task"] == task].reset_index(drop=True)
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / name), of_task, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("experiment", "task", "method"), PAPERS_AGAIN)

@@ -111,20 +111,21 @@ def test_means_are_over_the_same_tasks_for_all_and_none_that_is_solved_exactly(t
     assert means["lpips_alex"].diff().iloc[1] == pytest.approx(0.05, abs=0.01)
 
 
-def test_the_command_writes_tables_and_a_figure_for_each_budget(tmp_path, capsys):
-    for nfe in (20, 30):
-        leave(tmp_path, "ddrm", nfe=nfe)
-        leave(tmp_path, OWN, 0.25, 25.5, knob=1.0, nfe=nfe)
-        leave(tmp_path, OWN, 0.35, 26.0, knob=0.3, nfe=nfe)
+def test_the_command_writes_tables_and_a_figure_of_the_means_and_of_each_task(tmp_path, capsys):
+    for nfe, task in ((20, "sr4"), (30, "sr4"), (30, "denoise")):
+        leave(tmp_path, "ddrm", nfe=nfe, task=task)
+        leave(tmp_path, OWN, 0.25, 25.5, knob=1.0, nfe=nfe, task=task)
+        leave(tmp_path, OWN, 0.35, 26.0, knob=0.3, nfe=nfe, task=task)
     for eta, lpips, psnr in ((0.4, 0.35, 25.0), (0.7, 0.3, 26.0), (1.0, 0.25, 25.0)):
         leave(tmp_path, "ddrm", lpips, psnr, knob=eta, nfe=20, dataset="photos64_tune")
     main(["--results", str(tmp_path)])
-    names = ["frontier.csv", "frontier.md", "frontier.png", "frontier_20.png", "frontier_30.png"]
-    names += ["frontier_pairs.csv", "frontier_tuning.csv"]
+    names = ["frontier.csv", "frontier.md", "frontier.png", "frontier_denoise.png", "frontier_pairs.csv"]
+    names += ["frontier_sr4.png", "frontier_tuning.csv"]
     assert sorted(capsys.readouterr().out.split()) == [str(tmp_path / name) for name in names]
     page = (tmp_path / "frontier.md").read_text()
-    assert "| 30 | 1 | 0 | 0 | 1 | 1 | 1 |" in page.replace("  ", " ")
-    assert "| DDRM, η = 1 | 2 | 0 | 0 |" in page
+    assert "| 30 | 2 | 0 | 0 | 2 | 2 | 2 | 0.000 / 0.00 |" in page.replace("  ", " ")
+    assert "| DDRM, η = 1 | 3 | 0 | 0 |" in page
+    assert "σ_y = 0.05, 30 (2 tasks) |" in page  # one task has no mean over tasks
     best = pd.read_csv(tmp_path / "frontier_tuning.csv").set_index("knob")[["lowest_lpips", "highest_psnr"]]
     assert best.to_dict() == {
         "lowest_lpips": {0.4: False, 0.7: False, 1.0: True},

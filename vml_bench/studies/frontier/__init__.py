@@ -3,8 +3,8 @@
     python -m vml_bench.studies.frontier
 
 Reads what `make reproduce-frontier` and `make tune-frontier` left, and writes frontier.{csv,md}, frontier_pairs.csv,
-frontier_tuning.csv, frontier.png (means over tasks) and frontier_<budget>.png (each task). A run's budget is the least
-of `BUDGETS` that its evaluations and products fit into; a cell is a task, a σ_y and a budget.
+frontier_tuning.csv, frontier.png (means over tasks) and frontier_<task>.png. A run's budget is the least of `BUDGETS`
+that its evaluations and products fit into; a cell is a task, a σ_y and a budget.
 
 Two runs of a cell are compared image by image, in LPIPS and in PSNR, as `vml-bench compare` does: whole photographs are
 resampled, and Holm's correction is over all pairs of the cell in both metrics. One run answers another if it is worse

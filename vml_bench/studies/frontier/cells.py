@@ -73,9 +73,13 @@ class Cell:
     problem: Problem
     runs: dict[Place, Run]
 
-    def scores(self, metric: str) -> pd.DataFrame:
-        """One row per image, a column per run; NaN where one diverged."""
-        return pd.DataFrame({place: run.good.set_index("image_id")[metric] for place, run in self.runs.items()})
+    @cached_property
+    def scores(self) -> dict[str, pd.DataFrame]:
+        """By metric: one row per image, a column per run; NaN where one diverged."""
+        good = {place: run.good.set_index("image_id") for place, run in self.runs.items()}
+        return {
+            column.name: pd.DataFrame({place: rows[column.name] for place, rows in good.items()}) for column in METRICS
+        }
 
     @property
     def own(self) -> list[Place]:
@@ -96,7 +100,7 @@ class Cell:
         `high`, `p_holm`, and `better`: +1 or −1 where it is better or worse beyond chance, else 0."""
         found = []
         for column in METRICS:
-            scores = self.scores(column.name).replace(np.inf, np.nan)
+            scores = self.scores[column.name].replace(np.inf, np.nan)
             names, unit = np.unique(unit_names(DATASET, list(scores.index)), return_inverse=True)
             keys = list(product(self.own, self.others))
             gaps = np.stack([(scores[own] - scores[other]).to_numpy() for own, other in keys], axis=1)
@@ -126,7 +130,7 @@ class Cell:
 
     def lowest(self, places: Iterable[Place]) -> Place:
         """The one of them with the lowest mean LPIPS."""
-        means = self.scores(LPIPS.name).mean()
+        means = self.scores[LPIPS.name].mean()
         return min(places, key=lambda place: means[place])
 
     def lowest_lpips(self) -> bool:
@@ -169,7 +173,7 @@ def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
     """One row per cell, method and place: mean LPIPS and PSNR, cost, and whether it is on the cell's front."""
     rows = []
     for cell in cells:
-        means = {column.name: cell.scores(column.name).mean() for column in METRICS}
+        means = {name: scores.mean() for name, scores in cell.scores.items()}
         points = pd.DataFrame(
             {
                 **{"method": place.method, "knob": place.knob, "n": len(run.good)},
@@ -186,7 +190,8 @@ def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
 def means_over_tasks(table: pd.DataFrame) -> pd.DataFrame:
     """Mean LPIPS and PSNR of each budget, σ_y, method and place over tasks, and whether they are on the means' `front`.
 
-    A task that some method solves exactly has no PSNR, and is left out; so is a place that did not run on every task.
+    A task that some method solves exactly has no PSNR, and is left out; so is a place that did not run on every task,
+    and a σ_y of a single task.
     """
     exact = table[np.isinf(table["psnr"])].groupby(["noise_std", "budget"])["task"].unique().explode()
     solved = {(*key, task) for key, task in exact.items()}
@@ -194,9 +199,9 @@ def means_over_tasks(table: pd.DataFrame) -> pd.DataFrame:
     grouped = table[keep].groupby(["noise_std", "budget", "method", "knob"], dropna=False)
     means = grouped[["lpips_alex", "psnr"]].mean().assign(tasks=grouped["task"].nunique()).reset_index()
     most = means.groupby(["noise_std", "budget"])["tasks"].transform("max")
-    means = means[means["tasks"] == most].reset_index(drop=True)
-    on = [front(own).index for _, own in means.groupby(["noise_std", "budget"])]
-    return means.assign(front=means.index.isin(np.concatenate(on)))
+    means = means[(means["tasks"] == most) & (means["tasks"] > 1)].reset_index(drop=True)
+    on = {i for _, own in means.groupby(["noise_std", "budget"]) for i in front(own).index}
+    return means.assign(front=means.index.isin(on))
 
 
 def tuning_table(runs: Sequence[Run]) -> pd.DataFrame:

@@ -40,12 +40,13 @@ in LPIPS and in PSNR, and at their own default. Made by `make reproduce-frontier
 vml_bench.studies.frontier`, whose first lines say what *dominated*, *tie* and *dominates* mean. The grey step in the
 figures: the front of the others."""
 
+WIDTHS = """±: half the width of the 95 % interval of a paired difference, LPIPS / PSNR dB, the median over all pairs.
+What is smaller passes for a tie, and Holm's correction asks for more than an interval without zero."""
+
 TUNED = """## The knobs on tuning crops
 
 LPIPS and PSNR at 20 evaluations + products: ten tuning crops, three tasks, σ_y = 0 and 0.05 (`make tune-frontier`). The
 best of each method in bold."""
-
-HEADINGS = {"noise_std": "σ_y = {:g}", "budget": "{} evaluations", "task": "{}"}
 
 
 def counts_markdown(cells: Sequence[Cell]) -> list[str]:
@@ -57,8 +58,20 @@ def counts_markdown(cells: Sequence[Cell]) -> list[str]:
         counted = [verdicts.count(verdict) for verdict in ("dominated", "tie", "dominates")]
         lowest = sum(cell.lowest_lpips() for cell in here)
         lowest_means = sum(cell.lowest(cell.runs).method == OWN for cell in here)
-        rows.append([str(budget), str(len(here)), *map(str, counted), str(lowest), str(lowest_means)])
-    header = ("budget", "cells", "dominated", "tie", "dominates", "lowest LPIPS or a tie in it", "lowest mean LPIPS")
+        pairs = pd.concat([cell.pairs for cell in here])
+        half = ((pairs["high"] - pairs["low"]) / 2).groupby(pairs["metric"]).median()
+        widths = f"{number(half[LPIPS.name], 3)} / {number(half[PSNR.name], 2)}"
+        rows.append([str(budget), str(len(here)), *map(str, counted), str(lowest), str(lowest_means), widths])
+    header = (
+        "budget",
+        "cells",
+        "dominated",
+        "tie",
+        "dominates",
+        "lowest LPIPS or a tie in it",
+        "lowest mean LPIPS",
+        "±",
+    )
     return markdown(header, rows, left=[])
 
 
@@ -125,20 +138,26 @@ def titles_of(cells: Sequence[Cell]) -> dict[str, str]:
     return {name: card.title for name, card in sorted(found.items(), key=lambda item: item[1].place)}
 
 
-def report(cells: Sequence[Cell], tuning: pd.DataFrame) -> dict[str, str]:
+def report(cells: Sequence[Cell], points: pd.DataFrame, tuning: pd.DataFrame) -> dict[str, str]:
     """The tables as files, by name.
 
     Args:
         cells: of the test crops.
+        points: of these cells, see `point_table`.
         tuning: of the tuning crops, see `tuning_table`; may be empty.
     """
-    table, titles = point_table(cells), titles_of(cells)
-    lines = [ABOUT, "", f"## `{OWN}` against the others", "", *counts_markdown(cells)]
+    titles = titles_of(cells)
+    lines = [ABOUT, "", f"## `{OWN}` against the others", "", *counts_markdown(cells), "", WIDTHS]
     lines += ["", "In how many cells, beyond chance:", "", *against_markdown(cells, titles)]
-    lines += ["", "## LPIPS / PSNR, means over tasks that no method solves exactly", "", *means_markdown(table, titles)]
+    lines += [
+        "",
+        "## LPIPS / PSNR, means over tasks that no method solves exactly",
+        "",
+        *means_markdown(points, titles),
+    ]
     lines += ["", "## Cell by cell", "", *cells_markdown(cells)]
     files = {
-        "frontier.csv": table.to_csv(index=False, float_format="%.6g"),
+        "frontier.csv": points.to_csv(index=False, float_format="%.6g"),
         "frontier_pairs.csv": pd.concat([cell.pairs for cell in cells]).to_csv(index=False, float_format="%.6g"),
     }
     if not tuning.empty:
@@ -173,15 +192,15 @@ def plot_points(axis: Axes, points: pd.DataFrame, cards: Mapping[str, Card]) -> 
     return handles
 
 
-def draw(points: pd.DataFrame, rows: str, columns: str, cards: Mapping[str, Card]) -> Figure:
-    """Panels of LPIPS against PSNR, by the values of two columns of the points."""
-    down, across = sorted(points[rows].unique()), sorted(points[columns].unique())
+def draw(points: pd.DataFrame, cards: Mapping[str, Card]) -> Figure:
+    """Panels of LPIPS against PSNR: a row per σ_y, a column per budget."""
+    down, across = sorted(points["noise_std"].unique()), sorted(points["budget"].unique())
     figure = Figure(figsize=(2.6 * len(across) + 0.6, 2.7 * len(down) + 0.8), dpi=130, layout="constrained")
     axes = figure.subplots(len(down), len(across), squeeze=False)
     handles = {}
-    for (row, column), here in points.groupby([rows, columns]):
-        axis = axes[down.index(row), across.index(column)]
-        axis.set_title(f"{HEADINGS[columns].format(column)}, {HEADINGS[rows].format(row)}", fontsize=9)
+    for (noise_std, budget), here in points.groupby(["noise_std", "budget"]):
+        axis = axes[down.index(noise_std), across.index(budget)]
+        axis.set_title(f"{budget} evaluations, σ_y = {noise_std:g}", fontsize=9)
         handles |= plot_points(axis, here, cards)
     for axis in axes[-1]:
         axis.set_xlabel(LPIPS.title, fontsize=8)
@@ -202,8 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tuned = select_runs(results, TUNING)[0] if (results / layout.RUNS / TUNING).is_dir() else []
     cards = {run.method: run.card for cell in found for run in cell.runs.values()}
     points = point_table(found)
-    pictures = [save(draw(means_over_tasks(points), "noise_std", "budget", cards), results / "frontier.png")]
-    for budget, here in points.groupby("budget"):
-        pictures.append(save(draw(here, "noise_std", "task", cards), results / f"frontier_{budget}.png"))
-    for path in (*write_files(results, report(found, tuning_table(tuned))), *pictures):
+    shown = {"": means_over_tasks(points)} | {f"_{task}": own for task, own in points.groupby("task")}
+    pictures = [save(draw(own, cards), results / f"frontier{name}.png") for name, own in shown.items() if not own.empty]
+    for path in (*write_files(results, report(found, points, tuning_table(tuned))), *pictures):
         print(path)
