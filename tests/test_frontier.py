@@ -12,17 +12,21 @@ from tests.run_folders import write_run
 from vml_bench.errors import InputError
 from vml_bench.store import layout
 from vml_bench.store.runs import select_runs
-from vml_bench.studies.frontier.cells import KNOBS, OWN, cells, front, means_over_tasks, point_table
+from vml_bench.studies.frontier.cells import KNOBS, OWN, cells, front, over_tasks, point_table
 from vml_bench.studies.frontier.report import main
 
 IDS = [f"{photograph}-{crop}" for photograph in "abcdefgh" for crop in range(2)]
 WAVE = np.cos(np.arange(len(IDS)))
 
 
-def leave(results, method, lpips=0.3, psnr=25.0, knob=1.0, nfe=30, task="sr4", dataset="photos64"):
-    """A run whose images score about so much; two runs of equal scores are equal image by image."""
+def leave(results, method, lpips=0.3, psnr=25.0, knob=1.0, nfe=30, task="sr4", dataset="photos64", noise=0.0, seed=0):
+    """A run whose images score about so much; two runs of equal scores are equal image by image, but for `noise`."""
     name = f"{len(layout.run_folders(results)):010d}"
-    scores = {"lpips": lpips + 0.1 * WAVE + 0.01 * lpips * WAVE**2, "psnr": psnr + WAVE + 0.001 * psnr * WAVE**2}
+    wander = np.random.default_rng(seed).standard_normal(len(IDS))
+    scores = {
+        "lpips": lpips + 0.1 * WAVE + 0.01 * lpips * WAVE**2 + noise * wander,
+        "psnr": psnr + WAVE + 0.001 * psnr * WAVE**2,
+    }
     folder = write_run(results, method, name, dataset=dataset, task=task, noise_std=0.05, ids=IDS, **scores)
     table = pd.read_parquet(folder / layout.TABLE).assign(nfe=nfe)
     table.to_parquet(folder / layout.TABLE, index=False)
@@ -106,9 +110,22 @@ def test_means_are_over_the_same_tasks_for_all_and_none_that_is_solved_exactly(t
     leave(tmp_path, OWN, 0.1, knob=10.0)
     leave(tmp_path, "ddrm", task="denoise", psnr=np.inf)
     leave(tmp_path, OWN, 0.1, knob=1.0, task="denoise")
-    means = means_over_tasks(point_table(found(tmp_path)))
-    assert means[["method", "knob", "front"]].values.tolist() == [["ddrm", 1.0, True], [OWN, 1.0, False]]
-    assert means["lpips_alex"].diff().iloc[1] == pytest.approx(0.05, abs=0.01)
+    (means,) = over_tasks(found(tmp_path))
+    assert means.problem == (30, 0.05, "2 tasks")
+    table = point_table([means])
+    assert table[["method", "knob", "front"]].values.tolist() == [["ddrm", 1.0, True], [OWN, 1.0, False]]
+    assert table["lpips_alex"].diff().iloc[1] == pytest.approx(0.05, abs=0.01)
+    assert means.verdict() == "dominated"
+
+
+def test_over_tasks_counts_what_no_task_shows_alone(tmp_path):
+    for seed, task in ((1, "sr4"), (2, "inpaint_box"), (4, "deblur_gauss"), (5, "colorize")):
+        leave(tmp_path, "ddrm", 0.3, task=task)
+        leave(tmp_path, OWN, 0.288, knob=1.0, task=task, noise=0.03, seed=seed)
+    alone = found(tmp_path)
+    assert {cell.verdict() for cell in alone} == {"tie"}
+    (together,) = over_tasks(alone)
+    assert together.verdict() == "dominates"
 
 
 def test_the_command_writes_tables_and_a_figure_of_the_means_and_of_each_task(tmp_path, capsys):

@@ -68,18 +68,20 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one task, σ_y and budget, by method and place, on the same images."""
+    """The runs of one task, σ_y and budget, by method and place, on the same images; or of several tasks, in order."""
 
     problem: Problem
-    runs: dict[Place, Run]
+    runs: dict[Place, list[Run]]
 
     @cached_property
     def scores(self) -> dict[str, pd.DataFrame]:
-        """By metric: one row per image, a column per run; NaN where one diverged."""
-        good = {place: run.good.set_index("image_id") for place, run in self.runs.items()}
-        return {
-            column.name: pd.DataFrame({place: rows[column.name] for place, rows in good.items()}) for column in METRICS
-        }
+        """By metric: one row per image, a column per place; means over tasks, NaN where one diverged."""
+        found: dict[str, dict[Place, pd.Series]] = {column.name: {} for column in METRICS}
+        for place, runs in self.runs.items():
+            good = [run.good.set_index("image_id") for run in runs]
+            for name, of_place in found.items():
+                of_place[place] = pd.concat([rows[name] for rows in good], axis=1).mean(axis=1, skipna=False)
+        return {name: pd.DataFrame(of_place) for name, of_place in found.items()}
 
     @property
     def own(self) -> list[Place]:
@@ -91,7 +93,7 @@ class Cell:
         """The rest, in the order of their cards."""
         return sorted(
             (place for place in self.runs if place.method != OWN),
-            key=lambda place: (self.runs[place].card.place, place.knob),
+            key=lambda place: (self.runs[place][0].card.place, place.knob),
         )
 
     @cached_property
@@ -146,7 +148,7 @@ def cells(runs: Sequence[Run]) -> Iterator[Cell]:
     Raises:
         InputError: a method ran twice at one place of a cell.
     """
-    found: dict[Problem, dict[Place, Run]] = {}
+    found: dict[Problem, dict[Place, list[Run]]] = {}
     for run in runs:
         compute = float((run.images["nfe"] + run.images["vjp"]).mean())
         budget = next((budget for budget in BUDGETS if 0 < compute <= budget + SLACK), None)
@@ -156,11 +158,27 @@ def cells(runs: Sequence[Run]) -> Iterator[Cell]:
         place = Place.of(run)
         if place in own:
             raise InputError(f"two runs of {run.label} cost about {budget}", f"take one away: {run.folder}")
-        own[place] = run
+        own[place] = [run]
     for problem, own in sorted(found.items()):
         cell = Cell(problem, own)
         if cell.own and cell.others:
             yield cell
+
+
+def over_tasks(cells: Iterable[Cell]) -> Iterator[Cell]:
+    """The cells of each budget and σ_y as one of all their tasks, where there are several.
+
+    A task that some method solves exactly has no PSNR, and is left out; so is a place that did not run on every task.
+    """
+    found: dict[tuple[int, float], list[Cell]] = {}
+    for cell in cells:
+        if not np.isinf(cell.scores[PSNR.name]).to_numpy().any():
+            found.setdefault(cell.problem[:2], []).append(cell)
+    for (budget, noise_std), own in sorted(found.items()):
+        if len(own) > 1:
+            places = [place for place in own[0].runs if all(place in cell.runs for cell in own)]
+            runs = {place: [run for cell in own for run in cell.runs[place]] for place in places}
+            yield Cell(Problem(budget, noise_std, f"{len(own)} tasks"), runs)
 
 
 def front(points: pd.DataFrame) -> pd.DataFrame:
@@ -176,32 +194,15 @@ def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
         means = {name: scores.mean() for name, scores in cell.scores.items()}
         points = pd.DataFrame(
             {
-                **{"method": place.method, "knob": place.knob, "n": len(run.good)},
-                **{name: run.images[name].mean() for name in ("nfe", "vjp")},
+                **{"method": place.method, "knob": place.knob, "n": int(cell.scores[LPIPS.name][place].count())},
+                **{name: np.mean([run.images[name].mean() for run in runs]) for name in ("nfe", "vjp")},
                 **{name: of_place[place] for name, of_place in means.items()},
             }
-            for place, run in cell.runs.items()
+            for place, runs in cell.runs.items()
         )
         points["front"] = points.index.isin(front(points).index)
         rows.append(points.assign(**cell.problem._asdict()))
     return pd.concat(rows, ignore_index=True)
-
-
-def means_over_tasks(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean LPIPS and PSNR of each budget, σ_y, method and place over tasks, and whether they are on the means' `front`.
-
-    A task that some method solves exactly has no PSNR, and is left out; so is a place that did not run on every task,
-    and a σ_y of a single task.
-    """
-    exact = table[np.isinf(table["psnr"])].groupby(["noise_std", "budget"])["task"].unique().explode()
-    solved = {(*key, task) for key, task in exact.items()}
-    keep = [key not in solved for key in zip(table["noise_std"], table["budget"], table["task"], strict=True)]
-    grouped = table[keep].groupby(["noise_std", "budget", "method", "knob"], dropna=False)
-    means = grouped[["lpips_alex", "psnr"]].mean().assign(tasks=grouped["task"].nunique()).reset_index()
-    most = means.groupby(["noise_std", "budget"])["tasks"].transform("max")
-    means = means[(means["tasks"] == most) & (means["tasks"] > 1)].reset_index(drop=True)
-    on = {i for _, own in means.groupby(["noise_std", "budget"]) for i in front(own).index}
-    return means.assign(front=means.index.isin(on))
 
 
 def tuning_table(runs: Sequence[Run]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from vml_bench.studies.frontier.cells import (
     Place,
     cells,
     front,
-    means_over_tasks,
+    over_tasks,
     point_table,
     tuning_table,
 )
@@ -42,6 +42,12 @@ figures: the front of the others."""
 
 WIDTHS = """±: half the width of the 95 % interval of a paired difference, LPIPS / PSNR dB, the median over all pairs.
 What is smaller passes for a tie, and Holm's correction asks for more than an interval without zero."""
+
+OVER_TASKS = """## Over tasks
+
+The scores of each image are averaged over the tasks that no method solves exactly, and compared as those of one task
+are: a place of the knob is the same in all tasks. *Ahead of*: the others than which some place is worse in neither
+metric and better in one, beyond chance. Then LPIPS / PSNR; the front of these means in bold."""
 
 TUNED = """## The knobs on tuning crops
 
@@ -90,24 +96,22 @@ def against_markdown(cells: Sequence[Cell], titles: dict[str, str]) -> list[str]
     return markdown(header, rows, left=[0])
 
 
-def means_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
-    """LPIPS / PSNR, means over the tasks of each budget and σ_y; those on the front of these means in bold."""
-    means = means_over_tasks(table)
-    columns = list(dict.fromkeys(zip(means["noise_std"], means["budget"], strict=True)))
+def means_markdown(means: pd.DataFrame, titles: dict[str, str]) -> list[str]:
+    """LPIPS / PSNR of each place, by budget and σ_y; those on the front in bold."""
+    columns = means[["noise_std", "budget", "task"]].drop_duplicates().sort_values(["noise_std", "budget"])
     rows = []
     for method, title in titles.items():
         for knob, own in means[means["method"] == method].groupby("knob", dropna=False):
             cells = [Place(method, knob).named(title)]
-            for noise_std, budget in columns:
-                here = own[(own["noise_std"] == noise_std) & (own["budget"] == budget)]
+            for column in columns.itertuples():
+                here = own[(own["noise_std"] == column.noise_std) & (own["budget"] == column.budget)]
                 if here.empty:
                     cells.append(MISSING)
                     continue
                 text = f"{number(here['lpips_alex'].item(), 3)} / {number(here['psnr'].item(), 2)}"
                 cells.append(f"**{text}**" if here["front"].item() else text)
             rows.append(cells)
-    tasks = means.drop_duplicates(["noise_std", "budget"])["tasks"]
-    headings = [f"σ_y = {sigma:g}, {budget} ({n} tasks)" for (sigma, budget), n in zip(columns, tasks, strict=True)]
+    headings = [f"σ_y = {column.noise_std:g}, {column.budget} ({column.task})" for column in columns.itertuples()]
     return markdown(("method", *headings), rows, left=[0])
 
 
@@ -123,42 +127,41 @@ def tuning_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
 
 
 def cells_markdown(cells: Sequence[Cell]) -> list[str]:
-    """The verdict of each cell and by whom it is dominated."""
+    """The verdict of each cell, and by whom it is dominated."""
     rows = []
     for cell in cells:
         unanswered = ", ".join(cell.answers.index[~cell.answers["answers"]]) or MISSING
         budget, noise_std, task = cell.problem
-        rows.append([str(budget), f"{noise_std:g}", task, cell.verdict(), unanswered])
-    return markdown(("budget", "σ_y", "task", "verdict", "not answered"), rows, left=[2, 3, 4])
+        ahead = f"{cell.answers['ahead'].sum()} of {len(cell.answers)}"
+        rows.append([str(budget), f"{noise_std:g}", task, cell.verdict(), ahead, unanswered])
+    return markdown(("budget", "σ_y", "task", "verdict", "ahead of", "not answered"), rows, left=[2, 3, 5])
 
 
 def titles_of(cells: Sequence[Cell]) -> dict[str, str]:
     """What the methods are called, in the order of their cards."""
-    found = {run.method: run.card for cell in cells for run in cell.runs.values()}
+    found = {run.method: run.card for cell in cells for run, *_ in cell.runs.values()}
     return {name: card.title for name, card in sorted(found.items(), key=lambda item: item[1].place)}
 
 
-def report(cells: Sequence[Cell], points: pd.DataFrame, tuning: pd.DataFrame) -> dict[str, str]:
+def report(cells: Sequence[Cell], points: pd.DataFrame, means: Sequence[Cell], tuning: pd.DataFrame) -> dict[str, str]:
     """The tables as files, by name.
 
     Args:
         cells: of the test crops.
         points: of these cells, see `point_table`.
+        means: the same cells over tasks, see `over_tasks`; may be empty.
         tuning: of the tuning crops, see `tuning_table`; may be empty.
     """
     titles = titles_of(cells)
     lines = [ABOUT, "", f"## `{OWN}` against the others", "", *counts_markdown(cells), "", WIDTHS]
     lines += ["", "In how many cells, beyond chance:", "", *against_markdown(cells, titles)]
-    lines += [
-        "",
-        "## LPIPS / PSNR, means over tasks that no method solves exactly",
-        "",
-        *means_markdown(points, titles),
-    ]
+    if means:
+        lines += ["", OVER_TASKS, "", *cells_markdown(means), "", *means_markdown(point_table(means), titles)]
     lines += ["", "## Cell by cell", "", *cells_markdown(cells)]
+    pairs = pd.concat([cell.pairs for cell in (*means, *cells)])
     files = {
         "frontier.csv": points.to_csv(index=False, float_format="%.6g"),
-        "frontier_pairs.csv": pd.concat([cell.pairs for cell in cells]).to_csv(index=False, float_format="%.6g"),
+        "frontier_pairs.csv": pairs.to_csv(index=False, float_format="%.4g"),
     }
     if not tuning.empty:
         lines += ["", TUNED, "", *tuning_markdown(tuning, titles)]
@@ -219,9 +222,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not found:
         raise InputError(f"no cell under {results} in which {OWN} stands beside others", "make reproduce-frontier")
     tuned = select_runs(results, TUNING)[0] if (results / layout.RUNS / TUNING).is_dir() else []
-    cards = {run.method: run.card for cell in found for run in cell.runs.values()}
-    points = point_table(found)
-    shown = {"": means_over_tasks(points)} | {f"_{task}": own for task, own in points.groupby("task")}
-    pictures = [save(draw(own, cards), results / f"frontier{name}.png") for name, own in shown.items() if not own.empty]
-    for path in (*write_files(results, report(found, points, tuning_table(tuned))), *pictures):
+    cards = {run.method: run.card for cell in found for run, *_ in cell.runs.values()}
+    points, means = point_table(found), list(over_tasks(found))
+    pictures = [save(draw(point_table(means), cards), results / "frontier.png")] if means else []
+    pictures += [save(draw(own, cards), results / f"frontier_{task}.png") for task, own in points.groupby("task")]
+    for path in (*write_files(results, report(found, points, means, tuning_table(tuned))), *pictures):
         print(path)
