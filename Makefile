@@ -136,7 +136,7 @@ oracle: install ## every method against exact posteriors (half an hour on one co
 	$(BIN)/vml-bench leaderboard --results results/oracle_compute
 
 test: install ## run the tests, a process for each core
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: install ## run the slow, full-size checks
 	$(BIN)/python -m pytest -m slow

@@ -33,8 +33,12 @@ PLACES = {
 
 
 def at_random(folder: Path, draw: random.Random, times: int, sign: int = signal.SIGKILL) -> Outcome:
-    """Signal after signal at uniformly random moments, until a start gets to its end; then anew."""
-    total = Outcome()
+    """Signal after signal at uniformly random moments, until a start gets to its end; then anew.
+
+    The moments are drawn from as long as an undisturbed run took; where starts end before their signals, one after the
+    other, that was on a busier machine, and the moments are drawn from a shorter time.
+    """
+    total, longest, too_late = Outcome(), duration(PHOTOS), 0
     for attempt in range(10 * times):
         if total.injected >= times:
             return total
@@ -43,13 +47,15 @@ def at_random(folder: Path, draw: random.Random, times: int, sign: int = signal.
             before = ground.finished()
             process = ground.begin()
             process.wait_until("ready")
-            time.sleep(draw.uniform(0, duration(PHOTOS)))
+            time.sleep(draw.uniform(0, longest / (1 + too_late)))
             if process.alive:
                 os.kill(process.pid, sign)
             ended = process.end()
             ground.outcome.again += len(before.intersection(ended.restored))
             if ended.code == 0:
+                too_late += 1
                 break
+            too_late = 0
             ground.spoilt(ended)
             if sign == signal.SIGINT:
                 ground.outcome.manual += "stopped; what is finished is kept" not in ended.said
