@@ -118,6 +118,13 @@ def test_means_are_over_the_same_tasks_for_all_and_none_that_is_solved_exactly(t
     assert means.verdict() == "dominated"
 
 
+def test_over_tasks_of_a_sweep_that_is_not_done_there_may_be_nothing_to_compare(tmp_path):
+    for task, knob in (("sr4", 1.0), ("inpaint_box", 0.3)):
+        leave(tmp_path, "ddrm", task=task)
+        leave(tmp_path, OWN, knob=knob, task=task)
+    assert list(over_tasks(found(tmp_path))) == []
+
+
 def test_over_tasks_counts_what_no_task_shows_alone(tmp_path):
     for seed, task in ((1, "sr4"), (2, "inpaint_box"), (4, "deblur_gauss"), (5, "colorize")):
         leave(tmp_path, "ddrm", 0.3, task=task)

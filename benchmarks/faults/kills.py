@@ -35,8 +35,8 @@ PLACES = {
 def at_random(folder: Path, draw: random.Random, times: int, sign: int = signal.SIGKILL) -> Outcome:
     """Signal after signal at uniformly random moments, until a start gets to its end; then anew.
 
-    The moments are drawn from as long as an undisturbed run took; where starts end before their signals, one after the
-    other, that was on a busier machine, and the moments are drawn from a shorter time.
+    The moments are drawn from the time that an undisturbed run took, and from a shorter one after each start that ended
+    before its signal: the undisturbed run may have been slow by chance.
     """
     total, longest, too_late = Outcome(), duration(PHOTOS), 0
     for attempt in range(10 * times):

@@ -51,7 +51,7 @@ def _composed(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
         InputError: an override chooses a method or how often it starts, or Hydra refuses one.
     """
     for override in overrides:
-        if re.match(r"[+~]*(method\b|starts\b)", override):
+        if re.match(r"[+~]*(method|starts)\b", override):
             raise InputError(f"{override} has no part in this", "leave it out: another program is the method")
     return compose([*overrides, STAND_IN], config_dir)
 

@@ -168,7 +168,8 @@ def cells(runs: Sequence[Run]) -> Iterator[Cell]:
 def over_tasks(cells: Iterable[Cell]) -> Iterator[Cell]:
     """The cells of each budget and σ_y as one of all their tasks, where there are several.
 
-    A task that some method solves exactly has no PSNR, and is left out; so is a place that did not run on every task.
+    A task that some method solves exactly has no PSNR, and is left out; so is a place that did not run on every task,
+    and a budget at which that leaves nothing to compare.
     """
     found: dict[tuple[int, float], list[Cell]] = {}
     for cell in cells:
@@ -178,7 +179,9 @@ def over_tasks(cells: Iterable[Cell]) -> Iterator[Cell]:
         if len(own) > 1:
             places = [place for place in own[0].runs if all(place in cell.runs for cell in own)]
             runs = {place: [run for cell in own for run in cell.runs[place]] for place in places}
-            yield Cell(Problem(budget, noise_std, f"{len(own)} tasks"), runs)
+            cell = Cell(Problem(budget, noise_std, f"{len(own)} tasks"), runs)
+            if cell.own and cell.others:
+                yield cell
 
 
 def front(points: pd.DataFrame) -> pd.DataFrame:
