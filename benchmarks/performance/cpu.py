@@ -1,14 +1,18 @@
 """Cheaper passes on a CPU: what precision, memory layout and compiling save, and what they do to the scores.
 
-    python -m benchmarks.performance.cpu [--compile]
+    python -m benchmarks.performance.cpu [--compile] [--avx2]
 
 The photos64 network at several sizes of a batch, forward and with the Jacobian product, each way over float32; then the
 same cells restored in each way, scored, and compared image by image with float32. Compiling takes minutes: how many
-batches pay for it is counted with its first passes.
+batches pay for it is counted with its first passes. --avx2 keeps the libraries to AVX2, as on an older processor;
+bfloat16 is dozens of times slower there (torch then has no library for its convolutions), and gets one small batch.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +33,8 @@ from vml_bench.store.runs import open_run
 
 METHODS = ("ddrm", "pigdm")
 """Whose scores are compared: one without and one with the Jacobian product."""
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+"""Environment variables that keep torch, oneDNN and MKL to AVX2; each library reads its own once, when it is loaded."""
 EQUAL = 0.01
 """dB of mean PSNR within which a way is as good as float32."""
 
@@ -92,7 +98,19 @@ def instructions() -> str:
     """The vector instructions that torch uses here, and what the CPU has for bfloat16."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
-    return " ".join([torch.backends.cpu.get_cpu_capability(), *sorted({"avx512_bf16", "amx_bf16", "amx_int8"} & flags)])
+    used = [torch.backends.cpu.get_cpu_capability()]
+    if kept_to_avx2():
+        return f"{used[0]} (AVX-512 of this processor not used)" if "avx512f" in flags else used[0]
+    return " ".join([*used, *sorted({"avx512_bf16", "amx_bf16", "amx_int8"} & flags)])
+
+
+def kept_to_avx2() -> bool:
+    """Whether this process was started with the variables of `AVX2`."""
+    return all(os.environ.get(name) == value for name, value in AVX2.items())
+
+
+def _ways(ways: Mapping[str, Compute], float32_only: bool) -> dict[str, Compute]:
+    return {name: compute for name, compute in ways.items() if compute.dtype == "float32" or not float32_only}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -100,29 +118,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = options(__doc__)
     parser.add_argument("--batches", nargs="+", type=int, default=[4, 8, 16, 32], help="default: %(default)s")
     parser.add_argument("--compile", action="store_true", help="torch.compile, too: minutes, and needs a compiler")
+    parser.add_argument("--avx2", action="store_true", help="use AVX2 only; writes cpu_avx2.md")
     parser.add_argument("--methods", nargs="+", default=METHODS, help="whose scores are compared; default: %(default)s")
     parser.set_defaults(device="cpu")
     arguments = parser.parse_args(argv)
+    if arguments.avx2 and not kept_to_avx2():
+        again = [sys.executable, "-m", "benchmarks.performance.cpu", *(sys.argv[1:] if argv is None else argv)]
+        sys.exit(subprocess.run(again, env={**os.environ, **AVX2}).returncode)
     device = begin(arguments)
     batches, budget, images, few = arguments.batches, 8.0, 8, ()
     if arguments.quick:
         batches, budget, images, few = [1, 2], 0.0, 2, ("method.sampler.schedule.levels=2",)
     middle = 16 if 16 in batches else batches[-1]
-    tables = {"A pass": cost_table(EAGER, batches, device, budget)}
+    eager, compiled = (_ways(all_of_them, arguments.avx2) for all_of_them in (EAGER, COMPILED))
+    tables = {"A pass": cost_table(eager, batches, device, budget)}
+    if arguments.avx2:
+        tables["A pass of one image, bfloat16 too"] = cost_table(EAGER, [1], device, 0.0)
     if arguments.compile:
-        tables["A pass, compiled"] = cost_table(COMPILED, [middle], device, budget)
+        tables["A pass, compiled"] = cost_table(compiled, [middle], device, budget)
     named = [Table(title, table.keys, table.rows) for title, table in tables.items()]
     with tempfile.TemporaryDirectory() as scratch:
-        scored = scores(arguments.methods, EAGER, images, Path(scratch), *few)
+        scored = scores(arguments.methods, eager, images, Path(scratch), *few)
     settings = {"network": "photos64, 64×64", "instructions": instructions(), "budget s": budget}
-    notes = (fastest_equal(tables["A pass"], scored, middle), NOTE, about_int8())
-    write(Benchmark("cpu", "Cheaper passes on a CPU", [*named, scored], settings, notes), device, arguments)
+    notes = [fastest_equal(tables["A pass"], scored, middle), NOTE, KEPT_TO_AVX2 if arguments.avx2 else about_int8()]
+    name, only = ("cpu_avx2", ", AVX2 only") if arguments.avx2 else ("cpu", "")
+    title = f"Cheaper passes on a CPU{only}"
+    write(Benchmark(name, title, [*named, scored], settings, notes), device, arguments)
 
 
 NOTE = (
     "“change of D, of Jᵀv”: the largest relative L2 change against float32 over σ = 0.05, 0.5, 5. Changes of scores "
     "are against float32 on the same images with the same noise: their mean, and the largest of an image. "
     "“pays after batches”: of how many batches' passes the time saved is that of compiling and the first passes."
+)
+KEPT_TO_AVX2 = (
+    "torch, oneDNN and MKL were kept to AVX2. torch asks oneDNN whether it can compute in bfloat16, and without it takes "
+    "a convolution of its own: so it does on a processor that has AVX2 only. For int8 see cpu.md."
 )
 
 
