@@ -1,6 +1,6 @@
 """Cheaper passes on a CPU: what precision, memory layout and compiling save, and what they do to the scores.
 
-    python -m benchmarks.performance.cpu [--compile] [--avx2]
+    python -m benchmarks.performance.cpu [--compile | --avx2]
 
 The photos64 network at several sizes of a batch, forward and with the Jacobian product, each way over float32; then the
 same cells restored in each way, scored, and compared image by image with float32. Compiling takes minutes: how many
@@ -109,16 +109,13 @@ def kept_to_avx2() -> bool:
     return all(os.environ.get(name) == value for name, value in AVX2.items())
 
 
-def _ways(ways: Mapping[str, Compute], float32_only: bool) -> dict[str, Compute]:
-    return {name: compute for name, compute in ways.items() if compute.dtype == "float32" or not float32_only}
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = options(__doc__)
     parser.add_argument("--batches", nargs="+", type=int, default=[4, 8, 16, 32], help="default: %(default)s")
-    parser.add_argument("--compile", action="store_true", help="torch.compile, too: minutes, and needs a compiler")
-    parser.add_argument("--avx2", action="store_true", help="use AVX2 only; writes cpu_avx2.md")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--compile", action="store_true", help="torch.compile, too: minutes, and needs a compiler")
+    either.add_argument("--avx2", action="store_true", help="use AVX2 only; writes cpu_avx2.md")
     parser.add_argument("--methods", nargs="+", default=METHODS, help="whose scores are compared; default: %(default)s")
     parser.set_defaults(device="cpu")
     arguments = parser.parse_args(argv)
@@ -130,12 +127,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.quick:
         batches, budget, images, few = [1, 2], 0.0, 2, ("method.sampler.schedule.levels=2",)
     middle = 16 if 16 in batches else batches[-1]
-    eager, compiled = (_ways(all_of_them, arguments.avx2) for all_of_them in (EAGER, COMPILED))
+    eager = {way: told for way, told in EAGER.items() if told.dtype == "float32" or not arguments.avx2}
     tables = {"A pass": cost_table(eager, batches, device, budget)}
     if arguments.avx2:
         tables["A pass of one image, bfloat16 too"] = cost_table(EAGER, [1], device, 0.0)
     if arguments.compile:
-        tables["A pass, compiled"] = cost_table(compiled, [middle], device, budget)
+        tables["A pass, compiled"] = cost_table(COMPILED, [middle], device, budget)
     named = [Table(title, table.keys, table.rows) for title, table in tables.items()]
     with tempfile.TemporaryDirectory() as scratch:
         scored = scores(arguments.methods, eager, images, Path(scratch), *few)
@@ -152,8 +149,8 @@ NOTE = (
     "“pays after batches”: of how many batches' passes the time saved is that of compiling and the first passes."
 )
 KEPT_TO_AVX2 = (
-    "torch, oneDNN and MKL were kept to AVX2. torch asks oneDNN whether it can compute in bfloat16, and without it takes "
-    "a convolution of its own: so it does on a processor that has AVX2 only. For int8 see cpu.md."
+    "torch, oneDNN and MKL were kept to AVX2. torch asks oneDNN whether it can compute in bfloat16, and without it "
+    "takes a convolution of its own: so it does on a processor that has AVX2 only. For int8 see cpu.md."
 )
 
 

@@ -67,6 +67,9 @@ def test_the_fastest_way_is_chosen_among_those_left_open(fast):
     assert way == {"dtype": "float32", "channels_last": fast, "tf32": False}
 
 
+OPEN = {"dtype": "auto", "channels_last": False}
+
+
 class Rounded(torch.nn.Module):
     """A prior that is slow in float32, and off by a share of D under autocast."""
 
@@ -84,8 +87,36 @@ class Rounded(torch.nn.Module):
 
 @pytest.mark.parametrize(("off", "dtype"), [(1e-4, "bfloat16"), (0.3, "float32")])
 def test_a_faster_way_is_taken_if_it_denoises_as_well(off, dtype):
-    way = fastest(Rounded(off), {"dtype": "auto", "channels_last": False}, CPU)
+    way = fastest(Rounded(off), OPEN, CPU)
     assert way == {"dtype": dtype, "channels_last": False}
+
+
+class Timed(torch.nn.Module):
+    """A prior whose passes under autocast take given seconds, one after the other; float32 takes 0.02."""
+
+    image_shape, sigma_min, sigma_max = (3, 8, 8), 0.002, 80.0
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.network, self.seconds, self.images = torch.nn.Identity(), iter(seconds), []
+
+    def forward(self, x, sigma):
+        if torch.is_autocast_enabled("cpu"):
+            self.images.append(len(x))
+            time.sleep(next(self.seconds, 0))
+        else:
+            time.sleep(0.02)
+        return x / (1 + sigma**2)
+
+
+def test_a_way_far_too_slow_is_given_up_after_a_single_image():
+    prior = Timed([1.1])
+    assert fastest(prior, OPEN, CPU)["dtype"] == "float32"
+    assert prior.images == [1]
+
+
+def test_a_first_pass_that_takes_its_time_does_not_count():
+    assert fastest(Timed([0.2]), OPEN, CPU)["dtype"] == "bfloat16"
 
 
 def test_how_well_a_network_denoises_in_bfloat16_is_measured_in_decibels():

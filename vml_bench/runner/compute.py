@@ -32,6 +32,8 @@ CLEARLY = 0.92
 """Share of the best time so far below which another way is chosen: repeated measurements are to agree."""
 EQUAL = 0.01
 """dB of PSNR within which another way of computing the network is as good as the plain one."""
+PATIENCE = 1.0
+"""Seconds of a pass below which no way is given up for being slow: the first one on a device takes some time."""
 TIMED = 4
 """Images of the passes that are timed and compared."""
 DRAWN = 6
@@ -151,17 +153,17 @@ def denoising_change(prior: Prior, plain: Compute, other: Compute, device: torch
 
 @torch.no_grad()
 def _seconds(prior: Prior, x: Tensor, compute: Compute, device: torch.device, known: float) -> float:
-    """Seconds of the faster of two passes after one that warms up; of that alone if it takes twice a known time."""
+    """Seconds of the faster of two passes after one of a single image; infinite if a pass takes too long to go on."""
     took = []
-    for _ in range(3):
+    for images in (x[:1], x, x):
         began = time.perf_counter()
         with compute.autocast(device):
-            prior(x, 1.0)
+            prior(images, 1.0)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         took.append(time.perf_counter() - began)
-        if took[0] > 2 * known:
-            return took[0]
+        if took[-1] > max(2 * known, PATIENCE):
+            return math.inf
     return min(took[1:])
 
 
