@@ -81,7 +81,7 @@ ifndef PLAN
 	$(BIN)/vml-bench leaderboard --results results/paper_small --dataset photos64 $(TABLE)
 endif
 
-# Of each method's grid the lowest LPIPS and the highest PSNR of `make tune-frontier`, and its own default between them
+# Of each method's grid the lowest LPIPS and the highest PSNR of `make tune-frontier` at 20, and its own default
 FRONTIER := "frontier method=ddrm method.sampler.eta=0.4,0.85,1" "frontier method=ddnm method.sampler.eta=0.4,0.7,1" \
   "frontier method=lmaps method.sampler.fresh=0.7,0.85,1" "frontier method=diffpir method.sampler.zeta=0.3,0.8,1" \
   "frontier method=pigdm method.sampler.eta=0.8,1" "frontier method=vml_fixed_point_20 method.sampler.step_size=1,1.5" \
@@ -100,7 +100,7 @@ FRONTIER_GRIDS := "method=ddrm,ddnm method.sampler.eta=0.4,0.7,0.85,1" "method=p
   "method=lmaps method.sampler.fresh=0.5,0.7,0.85,1" "method=diffpir method.sampler.zeta=0.3,0.6,0.8,1" \
   "method=proximap method.sampler.fresh=0.5,0.8,1" "method=daps method.sampler.step_size=0.5,1,2" \
   "method=vml_fixed_point_20 method.sampler.step_size=1,1.25,1.5"
-tune-frontier: install ## the knobs of the methods of reproduce-frontier, on tuning crops: ten minutes; PLAN=1 too
+tune-frontier: install ## the knobs of the methods of reproduce-frontier, on tuning crops: half an hour; PLAN=1 too
 	for grid in $(FRONTIER_GRIDS); do $(BIN)/vml-bench $(VERB) experiment=frontier/tune $$grid $(ARGS) || exit; done
 
 STARTS := task=phase_retrieval starts=4 method=dps,daps

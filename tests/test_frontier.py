@@ -142,6 +142,7 @@ def test_the_command_writes_tables_and_a_figure_of_the_means_and_of_each_task(tm
         leave(tmp_path, OWN, 0.35, 26.0, knob=0.3, nfe=nfe, task=task)
     for eta, lpips, psnr in ((0.4, 0.35, 25.0), (0.7, 0.3, 26.0), (1.0, 0.25, 25.0)):
         leave(tmp_path, "ddrm", lpips, psnr, knob=eta, nfe=20, dataset="photos64_tune")
+        leave(tmp_path, "ddrm", 1 - lpips, psnr, knob=eta, nfe=50, dataset="photos64_tune")
     main(["--results", str(tmp_path)])
     names = ["frontier.csv", "frontier.md", "frontier.png", "frontier_denoise.png", "frontier_pairs.csv"]
     names += ["frontier_sr4.png", "frontier_tuning.csv"]
@@ -150,11 +151,11 @@ def test_the_command_writes_tables_and_a_figure_of_the_means_and_of_each_task(tm
     assert "| 30 | 2 | 0 | 0 | 2 | 2 | 2 | 0.000 / 0.00 |" in page.replace("  ", " ")
     assert "| DDRM, η = 1 | 3 | 0 | 0 |" in page
     assert "σ_y = 0.05, 30 (2 tasks) |" in page  # one task has no mean over tasks
-    best = pd.read_csv(tmp_path / "frontier_tuning.csv").set_index("knob")[["lowest_lpips", "highest_psnr"]]
-    assert best.to_dict() == {
-        "lowest_lpips": {0.4: False, 0.7: False, 1.0: True},
-        "highest_psnr": {0.4: False, 0.7: True, 1.0: False},
-    }
+    tuning = pd.read_csv(tmp_path / "frontier_tuning.csv")
+    best = {name: tuning[tuning[name]].set_index("budget")["knob"] for name in ("lowest_lpips", "highest_psnr")}
+    assert best["lowest_lpips"].to_dict() == {20: 1.0, 50: 0.4}
+    assert best["highest_psnr"].to_dict() == {20: 0.7, 50: 0.7}
+    assert "| DDRM, η = 0.7 | 0.306 / **26.06** | 0.708 / **26.06** | 0% |" in page
     table = pd.read_csv(tmp_path / "frontier.csv")
     assert table.groupby("method")["front"].all().to_dict() == {OWN: True, "ddrm": False}
     assert point_table(found(tmp_path))["lpips_alex"].min() == pytest.approx(table["lpips_alex"].min(), abs=1e-6)

@@ -142,6 +142,12 @@ class Cell:
         return bool((here["better"] >= 0).all())
 
 
+def budget_of(run: Run) -> int | None:
+    """The least of `BUDGETS` that a run keeps to; None if it takes no evaluation, or more than any."""
+    compute = float((run.images["nfe"] + run.images["vjp"]).mean())
+    return next((budget for budget in BUDGETS if 0 < compute <= budget + SLACK), None)
+
+
 def cells(runs: Sequence[Run]) -> Iterator[Cell]:
     """The cells in which the method with the knob stands beside others, by budget, σ_y and task.
 
@@ -150,8 +156,7 @@ def cells(runs: Sequence[Run]) -> Iterator[Cell]:
     """
     found: dict[Problem, dict[Place, list[Run]]] = {}
     for run in runs:
-        compute = float((run.images["nfe"] + run.images["vjp"]).mean())
-        budget = next((budget for budget in BUDGETS if 0 < compute <= budget + SLACK), None)
+        budget = budget_of(run)
         if budget is None:
             continue
         own = found.setdefault(Problem(budget, run.noise_std, run.task), {})
@@ -209,15 +214,20 @@ def point_table(cells: Sequence[Cell]) -> pd.DataFrame:
 
 
 def tuning_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per method and place of its knob: means over the cells of the tuning crops, and which ends are `best`."""
+    """One row per method, budget and place of the knob: means over the cells of the tuning crops, and which are best.
+
+    Columns: `method`, `budget`, `knob`, `cells`, `diverged` (a share of the images), `lpips_alex`, `psnr`, and whether
+    these are the method's best at the budget: `lowest_lpips`, `highest_psnr`.
+    """
     rows = []
     for run in runs:
         place, means = Place.of(run), run.good[["lpips_alex", "psnr"]].replace(np.inf, np.nan).mean()
         lost = 1 - len(run.good) / len(run.images)
-        rows.append({**place._asdict(), "cells": 1, "diverged": lost, **means})
-    found = pd.DataFrame(rows, columns=["method", "knob", "cells", "diverged", "lpips_alex", "psnr"])
-    grouped = found.groupby(["method", "knob"])
+        rows.append({**place._asdict(), "budget": budget_of(run), "cells": 1, "diverged": lost, **means})
+    found = pd.DataFrame(rows, columns=["method", "budget", "knob", "cells", "diverged", "lpips_alex", "psnr"])
+    grouped = found.groupby(["method", "budget", "knob"])
     table = grouped.mean().assign(cells=grouped["cells"].sum()).reset_index()
-    lowest = table.groupby("method")["lpips_alex"].transform("min") == table["lpips_alex"]
-    highest = table.groupby("method")["psnr"].transform("max") == table["psnr"]
+    of_budget = table.groupby(["method", "budget"])
+    lowest = of_budget["lpips_alex"].transform("min") == table["lpips_alex"]
+    highest = of_budget["psnr"].transform("max") == table["psnr"]
     return table.assign(lowest_lpips=lowest, highest_psnr=highest)

@@ -51,8 +51,8 @@ metric and better in one, beyond chance. Then LPIPS / PSNR; the front of these m
 
 TUNED = """## The knobs on tuning crops
 
-LPIPS and PSNR at 20 evaluations + products: ten tuning crops, three tasks, σ_y = 0 and 0.05 (`make tune-frontier`). The
-best of each method in bold."""
+LPIPS / PSNR, a column for each number of evaluations + products: means over ten tuning crops, three tasks, σ_y = 0 and
+0.05 (`make tune-frontier`). The best of each method in bold."""
 
 
 def counts_markdown(cells: Sequence[Cell]) -> list[str]:
@@ -116,14 +116,18 @@ def means_markdown(means: pd.DataFrame, titles: dict[str, str]) -> list[str]:
 
 
 def tuning_markdown(table: pd.DataFrame, titles: dict[str, str]) -> list[str]:
-    """LPIPS / PSNR of each place of each method's knob on tuning crops, the best of the method in bold."""
+    """LPIPS / PSNR of each place of each method's knob on tuning crops, a column per budget, the best in bold."""
+    budgets = sorted(table["budget"].unique())
     rows = []
     for method, title in titles.items():
-        for row in table[table["method"] == method].itertuples():
-            lpips, psnr = number(row.lpips_alex, 3), number(row.psnr, 2)
-            cells = [f"**{lpips}**" if row.lowest_lpips else lpips, f"**{psnr}**" if row.highest_psnr else psnr]
-            rows.append([Place(method, row.knob).named(title), *cells, f"{row.diverged:.0%}"])
-    return markdown(("method", "LPIPS", "PSNR dB", "diverged"), rows, left=[0])
+        for knob, here in table[table["method"] == method].groupby("knob"):
+            cells = dict.fromkeys(budgets, MISSING)
+            for row in here.itertuples():
+                lpips, psnr = number(row.lpips_alex, 3), number(row.psnr, 2)
+                lpips, psnr = f"**{lpips}**" if row.lowest_lpips else lpips, f"**{psnr}**" if row.highest_psnr else psnr
+                cells[row.budget] = f"{lpips} / {psnr}"
+            rows.append([Place(method, knob).named(title), *cells.values(), f"{here['diverged'].max():.0%}"])
+    return markdown(("method", *map(str, budgets), "diverged"), rows, left=[0])
 
 
 def cells_markdown(cells: Sequence[Cell]) -> list[str]:
