@@ -16,14 +16,15 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vml_bench.errors import InputError
-from vml_bench.priors.folder import load_decoder
-from vml_bench.train.autoencoder import train_autoencoder
-from vml_bench.train.training import same, train
 
 
 @hydra.main(version_base="1.3", config_path=".", config_name="train")
 def configured(config: DictConfig) -> None:
     """Train, or continue from the checkpoint in `folder`."""
+    from vml_bench.priors.folder import load_decoder  # with torch, for seconds; a wrong override is refused before
+    from vml_bench.train.autoencoder import train_autoencoder
+    from vml_bench.train.training import same, train
+
     how = instantiate(config.training), Path(config.folder), Path(config.weights)
     if "decoder" in config:
         train_autoencoder(instantiate(config.decoder, _convert_="all"), *how, config.kl_weight)
