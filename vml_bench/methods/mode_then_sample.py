@@ -49,7 +49,8 @@ class ModeThenSample:
         step_size: its η.
         start_sigma: σ_start, at which it begins from the regularised pseudo-inverse (`start="pinv"` of `InnerLoop`). 3
             is for 64×64 pixels.
-        levels: N, levels of the sampler, from σ* to σ_min. Without effect at σ* = 0.
+        levels: N, levels of the sampler, from σ* to σ_min. Without effect at σ* = 0. Far more than 24 harm under noise,
+            unless k is smaller then.
         rho: ρ of both.
         sigma_min: last level, not below the prior's.
         fresh: ζ, share of the variance of the next level's noise that is fresh where s = 0.

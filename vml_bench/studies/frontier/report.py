@@ -35,8 +35,8 @@ from vml_bench.text import MISSING, markdown, number, write_files
 ABOUT = """# What each method reaches at equal compute
 
 photos64, 16 test crops, bfloat16; columns hold evaluations + products per image equal. `mode_then_sample` stands at
-four places of its knob σ* (five in a large hole), the others at the two ends of theirs that did best on tuning crops,
-in LPIPS and in PSNR, and at their own default. Made by `make reproduce-frontier` and `python -m
+four places of its knob σ* (five in a large hole), the others at those of theirs that did best on tuning crops, in LPIPS
+and in PSNR, and at their own default. Made by `make reproduce-frontier` and `python -m
 vml_bench.studies.frontier`, whose first lines say what *dominated*, *tie* and *dominates* mean. The grey step in the
 figures: the front of the others."""
 
