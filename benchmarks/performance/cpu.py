@@ -4,7 +4,7 @@
 
 The photos64 network at several sizes of a batch, forward and with the Jacobian product, each way over float32; then the
 same cells restored in each way, scored, and compared image by image with float32. Compiling takes minutes: how many
-batches pay for it is counted with its first passes. --avx2 keeps the libraries to AVX2, as on an older processor;
+batches pay for it is counted with its first passes. --avx2 keeps the libraries to AVX2, as on an older CPU;
 bfloat16 is dozens of times slower there (torch then has no library for its convolutions), and gets one small batch.
 """
 
@@ -100,7 +100,7 @@ def instructions() -> str:
     flags = set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
     used = [torch.backends.cpu.get_cpu_capability()]
     if kept_to_avx2():
-        return f"{used[0]} (AVX-512 of this processor not used)" if "avx512f" in flags else used[0]
+        return f"{used[0]} (AVX-512 of this CPU not used)" if "avx512f" in flags else used[0]
     return " ".join([*used, *sorted({"avx512_bf16", "amx_bf16", "amx_int8"} & flags)])
 
 
@@ -150,7 +150,7 @@ NOTE = (
 )
 KEPT_TO_AVX2 = (
     "torch, oneDNN and MKL were kept to AVX2. torch asks oneDNN whether it can compute in bfloat16, and without it "
-    "takes a convolution of its own: so it does on a processor that has AVX2 only. For int8 see cpu.md."
+    "takes a convolution of its own: so it does on a CPU that has AVX2 only. For int8 see cpu.md."
 )
 
 
